@@ -1,0 +1,105 @@
+"""The rows as a table on the terminal, as JSON, and as the page docs/reference/performance.md."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import os
+import platform
+import sqlite3
+from dataclasses import asdict
+from importlib.metadata import version
+from pathlib import Path
+
+from benchmarks.harness import Row
+
+PAGE = Path(__file__).resolve().parent.parent / "docs" / "reference" / "performance.md"
+LIBRARIES = ("pydantic", "tenacity", "limits", "pybreaker", "prometheus-client", "aws-lambda-powertools")
+HEADINGS = ("part", "case", "cost", "against", "figure (lowest to highest round)", "bound", "met")
+PAGE_TEXT = """# Performance
+
+What a guarded call costs, measured by `make bench`, which writes this page.
+
+Measured on {date} with Python {python} on {cpus} CPUs; SQLite {sqlite}; {libraries}.
+
+{table}
+
+## How to read it
+
+* **Compare ratios, not microseconds.** Another machine has other microseconds. Each ratio is formed within
+  one round, in one process, against the case named beside it; the median over the rounds counts, and the
+  extremes stand in brackets.
+* *Memory* rows are CPU time of the process; SQLite, imports, threads and event loop are elapsed time.
+* The *hand-written stack* is `benchmarks/peer_stack.py`: what a developer would put together from the same
+  libraries. It is pinned, so that figures of different releases compare. There is no Sentry on either side.
+* The async stack pays for the in-memory store of `limits`, which hops to a thread for each key that it
+  sweeps, and does so whenever the loop turns. The cost of such a hop differs a lot between machines; the
+  row *never swept* shows the stack without it.
+* The *hand-rolled floor* is the same stages written out in one function: how much of the cost is the work
+  itself.
+* *bare sqlite3* is a claim, then its completion and the event: the same two commits and columns, with
+  nothing around them.
+* *Threads* is throughput as a share of what the same threads reach without a guard.
+* *Event loop* is how late a timer of 1 ms is woken; the figure is the difference between the two p99.9.
+
+## How far to trust it
+
+A shared machine is noisy: a ratio near its bound may fall on either side of it in a single run, and the
+durable cases depend on how long the disk takes to confirm a write at that moment. Interleaving and the
+median take out most of this, not all; a wide bracket says that rounds were disturbed. Every round checks
+its outcomes, effects and stored rows, so an error cannot pass for speed.
+"""
+
+
+def money(value: float) -> str:
+    """Three significant digits, without an exponent."""
+    return f"{value:.0f}" if value >= 100 else f"{value:.1f}" if value >= 10 else f"{value:.2f}"
+
+
+def cells(row: Row) -> tuple[str, ...]:
+    cost = "" if row.cost is None else f"{money(row.cost)} {row.unit}"
+    unit = row.figure_unit if row.figure_unit == "×" else f" {row.figure_unit}"
+    figure = bound = ""
+    if row.figure is not None:
+        mid, low, high = row.figure
+        figure = f"{money(mid)}{unit}" + ("" if low == high else f" ({money(low)} to {money(high)})")
+    if row.bound is not None:
+        bound = f"{'≥' if row.at_least else '≤'} {row.bound:g}{unit}"
+    met = {None: "", True: "yes", False: "NO"}[row.met]
+    return (
+        row.group,
+        row.case,
+        cost,
+        row.of,
+        f"{figure}{'; ' if figure and row.note else ''}{row.note}",
+        bound,
+        met,
+    )
+
+
+def terminal(rows: list[Row]) -> str:
+    lines = [HEADINGS, *map(cells, rows)]
+    widths = [max(len(line[n]) for line in lines) for n in range(len(HEADINGS))]
+    padded = [[text.ljust(width) for text, width in zip(line, widths, strict=True)] for line in lines]
+    return "\n".join("  ".join(line).rstrip() for line in padded)
+
+
+def as_json(rows: list[Row]) -> str:
+    return json.dumps([asdict(row) | {"met": row.met} for row in rows], indent=2, ensure_ascii=False)
+
+
+def markdown(rows: list[Row]) -> str:
+    lines = [HEADINGS, ("---",) * len(HEADINGS), *map(cells, rows)]
+    return PAGE_TEXT.format(
+        date=dt.datetime.now(dt.UTC).date().isoformat(),
+        python=platform.python_version(),
+        cpus=os.cpu_count(),
+        sqlite=sqlite3.sqlite_version,
+        libraries=", ".join(f"{name} {version(name)}" for name in LIBRARIES),
+        table="\n".join(f"| {' | '.join(line)} |" for line in lines),
+    )
+
+
+def write_page(rows: list[Row]) -> None:
+    PAGE.parent.mkdir(parents=True, exist_ok=True)
+    PAGE.write_text(markdown(rows), encoding="utf-8")

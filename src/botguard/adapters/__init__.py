@@ -1,0 +1,1 @@
+"""Stores, one package for each technology. They import ports, values and errors only, and are strangers to each other."""

@@ -1,0 +1,5 @@
+"""Everything in this process's memory: for tests, trials and single-process bots that may forget on restart."""
+
+from botguard.adapters.memory.storage import MemoryStorage
+
+__all__ = ["MemoryStorage"]

@@ -1,0 +1,160 @@
+"""Claims in a dict. The rules are those of the port; SQL stores must answer alike."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from itertools import islice
+from typing import Any, ClassVar
+
+from botguard.ports.colour import Colour
+from botguard.ports.events import Event
+from botguard.ports.idempotency import Ack, ClaimAnswer, ClaimRequest, Row, RowState
+
+__all__ = ["MemoryClaims"]
+
+_CLAIMED, _DONE, _FAILED, _UNKNOWN = RowState
+_make = tuple.__new__
+
+# A stored row is a plain tuple of plain values: (state, claim id, fence, until, person, fingerprint, version, result,
+# event id, attempts). ``until`` is the end of the lease, of the lifetime once settled, and infinity for unknown. Enum
+# members are kept by their text, since an object with a dict would keep the garbage collector visiting every row.
+_STATE, _CLAIM, _FENCE, _UNTIL, _PERSON, _PRINT, _VERSION, _RESULT, _EVENT, _ATTEMPTS = range(10)
+_STATES = {str(state): state for state in RowState}
+
+
+class MemoryClaims:
+    """See :class:`botguard.ports.idempotency.IdempotencyStore`."""
+
+    colour: ClassVar[Colour] = "any"
+
+    def __init__(self, clock: Any, append: Callable[[Event], None], next_fence: Callable[[], int]) -> None:
+        self._time, self._append, self._next_fence = clock.time, append, next_fence
+        self._rows: dict[str, tuple[Any, ...]] = {}
+        self._lock = threading.Lock()
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def peek(self, key: str) -> Row | None:
+        """See the port."""
+        row = self._rows.get(key)
+        return None if row is None else self._live(row)
+
+    def _live(self, row: tuple[Any, ...]) -> Row | None:
+        left = row[_UNTIL] - self._time()
+        if left <= 0 and row[_STATE] in ("done", "failed"):
+            return None
+        return _make(
+            Row,
+            (_STATES[row[_STATE]], row[_CLAIM], row[_FENCE], left, *row[_PERSON:]),
+        )
+
+    def claim(self, request: ClaimRequest, event: Event | None = None) -> ClaimAnswer:
+        """See the port."""
+        key, _, _, claim_id, person, fingerprint, version, lease, takeover, supersede = request
+        fence = self._next_fence()
+        mine = ("claimed", claim_id, fence, self._time() + lease, person, fingerprint, version, None, "", 0)
+        # setdefault is one atomic step: exactly one of all callers puts his row there.
+        row = self._rows.setdefault(key, mine)
+        if row is not mine:
+            with self._lock:
+                row = self._rows.setdefault(key, mine)
+                if row is not mine:
+                    answer = self._contested(key, row, mine, takeover, supersede)
+                    if answer is not None:
+                        return answer
+        if event is not None:
+            self._append(event)
+        return _make(ClaimAnswer, (True, fence, None))
+
+    def _contested(
+        self, key: str, row: tuple[Any, ...], mine: tuple[Any, ...], takeover: bool, supersede: str | None
+    ) -> ClaimAnswer | None:
+        """None if ``mine`` took the row's place; otherwise what stands in the way."""
+        state = row[_STATE]
+        if row[_CLAIM] == mine[_CLAIM] and state == "claimed":
+            return ClaimAnswer(True, row[_FENCE], None)  # the answer to the same claim was lost
+        over = row[_UNTIL] <= self._time()
+        if state in ("done", "failed"):
+            won = over
+        elif state == "unknown":
+            won = supersede is not None and row[_CLAIM] == supersede
+        else:
+            same = row[_PRINT] == mine[_PRINT] and row[_VERSION] == mine[_VERSION]
+            won = over and takeover and same
+            if over and not takeover and same:
+                row = ("unknown", *row[1:_UNTIL], float("inf"), *row[_PERSON:])
+                self._rows[key] = row
+        if won:
+            self._rows[key] = mine
+            return None
+        standing = self._live(row)
+        return ClaimAnswer(False, 0, standing)
+
+    def finish(
+        self,
+        key: str,
+        claim_id: str,
+        state: RowState,
+        result: bytes | None,
+        keep: float,
+        attempts: int,
+        event: Event | None = None,
+    ) -> Ack:
+        """See the port."""
+        with self._lock:
+            row = self._rows.get(key)
+            if row is None or row[_CLAIM] != claim_id:
+                return Ack.LOST
+            if row[_STATE] in ("done", "failed") or row[_STATE] == state:
+                return Ack.ALREADY
+            until = float("inf") if state is _UNKNOWN else self._time() + keep
+            event_id = event.id if event is not None else ""
+            self._rows[key] = (
+                state._value_,
+                claim_id,
+                row[_FENCE],
+                until,
+                row[_PERSON],
+                row[_PRINT],
+                row[_VERSION],
+                result,
+                event_id,
+                attempts,
+            )
+            if event is not None:
+                self._append(event)
+        return Ack.APPLIED
+
+    def release(self, key: str, claim_id: str) -> Ack:
+        """See the port."""
+        with self._lock:
+            row = self._rows.get(key)
+            if row is None:
+                return Ack.ALREADY
+            if row[_CLAIM] != claim_id or row[_STATE] != "claimed":
+                return Ack.LOST
+            del self._rows[key]
+        return Ack.APPLIED
+
+    def extend(self, key: str, claim_id: str, lease: float) -> Ack:
+        """See the port."""
+        with self._lock:
+            row = self._rows.get(key)
+            if row is None or row[_CLAIM] != claim_id or row[_STATE] != "claimed":
+                return Ack.LOST
+            self._rows[key] = (*row[:_UNTIL], self._time() + lease, *row[_PERSON:])
+        return Ack.APPLIED
+
+    def purge(self, limit: int = 1000) -> int:
+        """See the port."""
+        now = self._time()
+        with self._lock:
+            over = (
+                key for key, row in self._rows.items() if row[_UNTIL] <= now and row[_STATE] in ("done", "failed")
+            )
+            gone = list(islice(over, limit))
+            for key in gone:
+                del self._rows[key]
+        return len(gone)

@@ -1,0 +1,120 @@
+"""Who may write to a file within this process, and what a fork does to the connections.
+
+All writers of one file share one gate, whichever storage object they belong to: they queue on a lock instead of
+polling SQLite's. So if SQLite answers "busy" to whoever is in the gate, the lock is another process's, or the host's.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from threading import Condition, Lock, get_ident
+from typing import Protocol
+from weakref import WeakSet, WeakValueDictionary
+
+__all__ = ["Gate", "Member", "gate_of"]
+
+#: A fork waits so long for writes and reads that are under way.
+_FORK_PATIENCE = 1.0
+
+
+class Member(Protocol):
+    """Somebody who owns connections of the file."""
+
+    def before_fork(self) -> bool:
+        """Close all connections; False if one is in use. In the parent, with the gate's lock held."""
+        ...
+
+    def after_fork(self) -> None:
+        """Start anew in the child; an old connection that is left must be neither used nor closed."""
+        ...
+
+
+class Gate:
+    """One file's way in. ``mutex`` is held for one statement or one transaction, never for a unit of work.
+
+    ``owner`` is the thread that has a unit of work open; ``changed`` tells when it ends. ``forked_in_use`` is set in
+    a child that inherited a connection in use.
+    """
+
+    def __init__(self) -> None:
+        self.members: WeakSet[Member] = WeakSet()
+        self.reset(spoiled=False)
+
+    def reset(self, *, spoiled: bool) -> None:
+        """Forget all threads: there is only one in a child."""
+        self.mutex = Lock()
+        self.changed = Condition(self.mutex)
+        self.owner: int | None = None
+        self.spoiled = spoiled
+        self._ready_to_fork = False
+
+    def enter_unit(self) -> None:
+        """This thread has a unit of work open; the mutex is held."""
+        self.owner = get_ident()
+
+    def leave_unit(self) -> None:
+        """It is over; the mutex is held."""
+        self.owner = None
+        self.changed.notify_all()
+
+    def before_fork(self) -> None:
+        """Leave nothing to inherit.
+
+        SQLite remembers its locks per process and file. A child that inherits an open connection believes that it
+        holds the parent's locks, also for connections that it opens itself; so the parent closes its own first and
+        opens them again when it needs them.
+        """
+        if self.mutex.acquire(timeout=_FORK_PATIENCE):
+            closed = [member.before_fork() for member in list(self.members)]
+            self._ready_to_fork = self.owner is None and all(closed)
+
+    def after_fork_in_parent(self) -> None:
+        """Let the others go on."""
+        if self.mutex.locked():
+            self._ready_to_fork = False
+            self.mutex.release()
+
+    def after_fork_in_child(self) -> None:
+        """Start anew, or refuse for ever."""
+        self.reset(spoiled=not self._ready_to_fork)
+        for member in list(self.members):
+            member.after_fork()
+
+
+_gates: WeakValueDictionary[tuple[int, int], Gate] = WeakValueDictionary()
+_gates_lock = Lock()
+
+
+def gate_of(path: str) -> Gate:
+    """The gate of an existing file, whatever path leads to it."""
+    status = Path(path).stat()
+    identity = (status.st_dev, status.st_ino)
+    with _gates_lock:
+        gate = _gates.get(identity)
+        if gate is None:
+            gate = _gates[identity] = Gate()
+        return gate
+
+
+def _before_fork() -> None:
+    for gate in list(_gates.values()):
+        gate.before_fork()
+
+
+def _after_fork_in_parent() -> None:
+    for gate in list(_gates.values()):
+        gate.after_fork_in_parent()
+
+
+def _after_fork_in_child() -> None:
+    global _gates_lock  # noqa: PLW0603 - a lock of the parent's may be held by a thread that is not here
+    _gates_lock = Lock()
+    for gate in list(_gates.values()):
+        gate.after_fork_in_child()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(
+        before=_before_fork, after_in_parent=_after_fork_in_parent, after_in_child=_after_fork_in_child
+    )

@@ -1,0 +1,512 @@
+"""Guard: wires the stages around handlers, picks a runner, and turns an Outcome into a value or an exception.
+
+``@guarded`` is the same without a guard at hand: a declaration that a guard binds later.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import Any, TypeVar, Unpack
+
+from botguard.command import CommandOptions, CommandRegistry, Declaration, default_registry, make_command
+from botguard.errors import ConfigurationError
+from botguard.invocation import Context, running
+from botguard.limiter import LocalLimiter
+from botguard.options import Breaker, Check, Mode
+from botguard.outcome import Detail, Outcome, Reason, Status
+from botguard.pipeline.call import Call, refusal
+from botguard.pipeline.order import ORDER
+from botguard.pipeline.runners import run_sync
+from botguard.pipeline.stage import options_of
+from botguard.plan import Parts, Plan, compile_plan
+from botguard.policies.rules import RuleList
+from botguard.ports.approvals import ApprovalRequest, ApprovalState
+from botguard.ports.storage import Storage
+from botguard.runtime import AsyncRuntime, SyncRuntime, SystemClock, in_thread, is_loop_running, run_alone
+from botguard.stages.authorize import RoleTable
+from botguard.stages.breaker import BreakerGate
+from botguard.wrapping import Shape, caller_locals, check_function, wrap
+
+__all__ = ["ALLOW_ALL", "Guard", "Verdict", "guarded"]
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+_acting: ContextVar[Context | None] = ContextVar("botguard_acting", default=None)
+
+
+class _AllowAll:
+    """Every identified actor may do everything. Written down on purpose; it is never a default."""
+
+    def permits(self, org: str, roles: frozenset[str], permission: str, /) -> bool:
+        return True
+
+    def __repr__(self) -> str:
+        return "ALLOW_ALL"
+
+
+ALLOW_ALL = _AllowAll()
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What one stage would say to a call (``guard.explain``).
+
+    ``status`` is None if it would let the call go on; ``mode`` says whether a refusal would hold.
+    """
+
+    stage: str
+    mode: str
+    status: str | None
+    reasons: tuple[str, ...] = ()
+    details: tuple[Detail, ...] = ()
+    why_here: str = ""
+
+    @property
+    def passes(self) -> bool:
+        """True if the call would go on to the next stage."""
+        return self.status is None or self.mode != Mode.ENFORCE
+
+
+class Guard:
+    """The configured pipeline around handlers.
+
+    Args:
+        storage: where claims, events and requests live: ``MemoryStorage()`` to try out, ``SqliteStorage("bot.db")`` …
+        access: role → permissions, an object with ``permits``, or ``ALLOW_ALL``. It must be given: default deny.
+        directory: ``(org, actor id) -> Principal | None``, asked at every execution. Without one the Actor's own roles
+            count.
+        policies: a list of :class:`Rule`, or an object with ``decide``.
+        breakers: name → :class:`Breaker`, shared by the commands that name it.
+        context: where a direct call finds its Context, if neither ``bind=`` nor ``acting`` says so.
+        registry: a CommandRegistry whose declarations this guard binds; default: its own.
+        clock: ``time``, ``monotonic`` and ``sleep``; tests give a FakeClock.
+        spool: where completions go that the store did not take, such as ``FileSpool("bot.spool")``.
+        refusals_per_minute: refusals per address and actor before they are cut off at the edge.
+        secret: keys the payload fingerprints instead of the storage's own key; 16 bytes or more.
+    """
+
+    def __init__(
+        self,
+        *,
+        storage: Storage | None = None,
+        access: Any = None,
+        directory: Any = None,
+        policies: Any = None,
+        breakers: Mapping[str, Breaker] | None = None,
+        context: Callable[..., Context | None] | None = None,
+        registry: CommandRegistry | None = None,
+        clock: Any = None,
+        spool: Any = None,
+        refusals_per_minute: int = 60,
+        secret: bytes | None = None,
+    ) -> None:
+        clock = clock or SystemClock()
+        if storage is None:
+            raise ConfigurationError(
+                "BG170",
+                "Guard() has no storage",
+                why="without one it cannot tell a duplicate from a new request",
+                fix="Guard(storage=MemoryStorage(), …) to try out, SqliteStorage('bot.db') to keep",
+            )
+        self._context = context
+        self.registry = registry if registry is not None else CommandRegistry()
+        self._parts = Parts(
+            storage=storage,
+            authorizer=_authorizer(access),
+            directory=directory,
+            policies=_policies(policies),
+            breakers={name: BreakerGate(name, options, clock) for name, options in (breakers or {}).items()},
+            limiter=LocalLimiter(clock),
+            runtimes=(SyncRuntime(clock), AsyncRuntime(clock)),
+            spool=spool,
+            refusals_per_minute=refusals_per_minute,
+            fingerprint_key=_secret(secret, storage),
+        )
+        self._unknown = self._unknown_plan()
+        self.registry.bind(self)
+
+    # -- declaring ------------------------------------------------------------------------------------------------
+
+    def command(self, name: str, **options: Unpack[CommandOptions]) -> Callable[[F], F]:
+        """Guard a handler as a command. The smallest form is ``@guard.command("orders.create")``.
+
+        The handler keeps its signature, name, colour and picklability. See :class:`botguard.command.Command` for the
+        options.
+
+        Raises:
+            ConfigurationError: at decoration, for anything that could not keep its promises.
+        """
+        return _decorator(name, options, self.registry, 2)
+
+    def check(self, pattern: str, *, stage: str = "context") -> Callable[[F], F]:
+        """Add a check across commands: ``@guard.check("inventory.*", stage="consistency")``."""
+        Check(len, stage)  # the stage's name is checked in one place
+
+        def add(function: F) -> F:
+            self._parts.checks.append((pattern, stage, function))
+            for declaration in self.registry:
+                if declaration.plan is not None:
+                    self._compile(declaration)
+            return function
+
+        return add
+
+    def bind(self, declaration: Declaration) -> None:
+        """Compile a declaration for this guard; called by the registry.
+
+        Raises:
+            ConfigurationError: if another guard has bound it, or its wiring cannot hold.
+        """
+        if declaration.owner is not None and declaration.owner is not self:
+            raise ConfigurationError(
+                "BG132",
+                "another guard has bound this handler",
+                where=f"{declaration.command.name} {declaration.where}",
+                why="one handler would run under two guards with different rules",
+                fix="declare it in a registry of its own, or use one guard",
+            )
+        declaration.owner = self
+        if declaration.shape.unresolved:  # its model is defined later in the module: compile at the first call
+            declaration.entry = self._late(declaration)
+        else:
+            self._compile(declaration)
+
+    def _compile(self, declaration: Declaration) -> Plan:
+        plan = compile_plan(self._parts, declaration)
+        declaration.plan = plan
+        declaration.entry = self._direct_sync(plan) if plan.sync else self._direct_async(plan)
+        return plan
+
+    def _late(self, declaration: Declaration) -> Callable[..., Any]:
+        def first_call(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+            self._compile(declaration)
+            return declaration.entry(args, kwargs)  # type: ignore[misc]
+
+        return first_call
+
+    # -- calling --------------------------------------------------------------------------------------------------
+
+    def _direct_sync(self, plan: Plan) -> Callable[..., Any]:
+        def enter(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+            outcome = run_sync(plan.entry, self._direct_call(plan, args, kwargs))
+            if outcome.status is Status.SUCCEEDED:
+                return outcome.value
+            raise outcome.exception()
+
+        return enter
+
+    def _direct_async(self, plan: Plan) -> Callable[..., Any]:
+        async def enter(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+            outcome = await plan.entry(self._direct_call(plan, args, kwargs))
+            if outcome.status is Status.SUCCEEDED:
+                return outcome.value
+            raise outcome.exception()
+
+        return enter
+
+    def _direct_call(self, plan: Plan, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call:
+        parent = running.get()
+        bind = plan.shape.bind
+        if bind is not None:
+            raw, context = bind(*args, **kwargs)
+        else:
+            raw, context = plan.shape.take(args, kwargs), None
+        if context is None:
+            context = self._present_context(parent)
+        return plan.call(raw, context, args, kwargs, parent)
+
+    def _present_context(self, parent: Call | None) -> Context | None:
+        context = _acting.get()
+        if context is not None:
+            return context
+        if parent is not None:
+            return parent.context  # type: ignore[no-any-return]
+        return self._context() if self._context is not None else None
+
+    @contextmanager
+    def acting(self, context: Context) -> Iterator[Context]:
+        """Direct calls inside the block come from this Context. Integrations do this for every request."""
+        token = _acting.set(context)
+        try:
+            yield context
+        finally:
+            _acting.reset(token)
+
+    def run(
+        self, command: str | Callable[..., Any], payload: Any = None, *, context: Context | None = None, session: Any = None
+    ) -> Outcome:
+        """Run a command by name with a raw payload; never raises for anything that happened inside.
+
+        Args:
+            command: its name, or the guarded function.
+            payload: a dict of raw input, or an instance of the request model.
+            context: who asks, from where; default: as for a direct call.
+            session: the host's open transaction, joined by ``transactional`` commands.
+
+        Raises:
+            ConfigurationError: for a command that is ``async def``, and for wiring that fails only when it is used.
+        """
+        plan = self._plan(command)
+        if not plan.sync:
+            raise ConfigurationError(
+                "BG165",
+                "it is async def and was called with run()",
+                where=plan.command.name,
+                why="there is no event loop to run it on",
+                fix="await guard.run_async(...)",
+            )
+        return run_sync(plan.entry, self._edge_call(plan, payload, context, session))
+
+    async def run_async(
+        self, command: str | Callable[..., Any], payload: Any = None, *, context: Context | None = None, session: Any = None
+    ) -> Outcome:
+        """``run`` for async handlers. A sync handler runs in a thread, with the caller's context variables."""
+        plan = self._plan(command)
+        call = self._edge_call(plan, payload, context, session)
+        if plan.sync and plan is not self._unknown:
+            return await in_thread(run_sync, plan.entry, call)
+        return await plan.entry(call)
+
+    def _edge_call(self, plan: Plan, payload: Any, context: Context | None, session: Any = None, resume: Any = None) -> Call:
+        if not plan.shape.runnable:
+            raise ConfigurationError(
+                "BG137",
+                "it cannot be called by name: it needs more than its payload",
+                where=f"{plan.command.name} {plan.declaration.where}",
+                fix="call the function itself, or give the other parameters defaults",
+            )
+        parent = running.get()
+        if context is None:
+            context = self._present_context(parent)
+        raw = {} if payload is None else payload
+        return plan.call(raw, context, None, None, parent, session, resume)
+
+    def _plan(self, command: str | Callable[..., Any]) -> Plan:
+        declaration = getattr(command, "__botguard__", None) if not isinstance(command, str) else self.registry.get(command)
+        if declaration is None:
+            if not isinstance(command, str):
+                raise ConfigurationError("BG138", f"{command!r:.80} is not guarded", fix="decorate it with @guard.command")
+            return self._unknown
+        if declaration.owner is not self:
+            raise declaration.unbound()
+        return declaration.plan or self._compile(declaration)
+
+    def _unknown_plan(self) -> Plan:
+        """Names that no command has are a caller's input: refused, audited and rate limited like any denial."""
+
+        def unknown_command() -> None:
+            """Never reached."""
+
+        command = make_command("unknown-command", {"public": True, "effects": "read"})
+        declaration = Declaration(command, unknown_command, Shape(unknown_command, {}, None, None))  # type: ignore[arg-type]
+        plan = compile_plan(self._parts, declaration)
+        kept = [stage for stage in plan.stages if stage.name in ("record", "edge")]
+
+        async def refuse(call: Call) -> Outcome:
+            return refusal(Status.DENIED, Reason.NOT_FOUND)
+
+        return Plan(declaration, plan.storage, plan.runtime, True, kept, refuse)
+
+    # -- confirming -----------------------------------------------------------------------------------------------
+
+    def confirm(self, token: str, *, context: Context, payload: Any = None) -> Outcome:
+        """The requester says yes: check everything again and run under the original key.
+
+        Args:
+            token: from ``outcome.confirmation.token``.
+            context: of the person who answers; only the requester's answer counts.
+            payload: needed again only for commands with secret fields, which are not stored while waiting.
+        """
+        request = self._request(self._parts.storage.approvals.by_token(token))
+        plan, call = self._resumed(request, context, payload)
+        return run_sync(plan.entry, call)
+
+    async def confirm_async(self, token: str, *, context: Context, payload: Any = None) -> Outcome:
+        """``confirm`` for async handlers; sync ones run in a thread."""
+        storage = self._parts.storage.for_async() or self._parts.storage
+        found = storage.approvals.by_token(token)
+        request = await found if hasattr(found, "__await__") else found
+        plan, call = self._resumed(request, context, payload)  # type: ignore[arg-type]
+        return await (in_thread(run_sync, plan.entry, call) if plan.sync else plan.entry(call))
+
+    @staticmethod
+    def _request(found: Any) -> ApprovalRequest | None:
+        if hasattr(found, "__await__"):
+            raise ConfigurationError("BG165", "this storage is asynchronous", fix="await guard.confirm_async(...)")
+        return found  # type: ignore[no-any-return]
+
+    def _resumed(self, request: ApprovalRequest | None, context: Context, payload: Any) -> tuple[Plan, Call]:
+        declaration = self.registry.get(request.command) if request is not None else None
+        if request is None or declaration is None or request.org != context.org:
+            return self._unknown, self._edge_call(self._unknown, None, context)
+        plan = self._plan(request.command)
+        raw = json.loads(request.payload) if request.payload is not None and payload is None else payload
+        call = self._edge_call(plan, raw, context, None, request)
+        call.row_key = request.key
+        return plan, call
+
+    def decline(self, token: str, *, context: Context) -> Outcome:
+        """The requester says no: the request is closed, and a repeated delivery is told so."""
+        request = self._request(self._parts.storage.approvals.by_token(token))
+        if request is None or request.org != context.org:
+            return refusal(Status.DENIED, Reason.CONFIRMATION_INVALID)
+        plan = self._plan(request.command)
+        call = plan.call({}, context, None, None, None)
+        person: Any = plan.by_name["authorize"].check(call)  # type: ignore[union-attr]
+        refused = run_sync(lambda _: person, call)
+        if refused is not None or call.person != request.person:
+            return refused or refusal(Status.DENIED, Reason.CONFIRMATION_INVALID)
+        decided = self._request(self._parts.storage.approvals.decide(token, ApprovalState.DECLINED))
+        if decided is None or decided.state is not ApprovalState.DECLINED:
+            return refusal(Status.DENIED, Reason.CONFIRMATION_EXPIRED)
+        return refusal(Status.DENIED, Reason.CONFIRMATION_DECLINED)
+
+    # -- looking --------------------------------------------------------------------------------------------------
+
+    def explain(self, command: str | Callable[..., Any], payload: Any = None, *, context: Context | None = None) -> list[Verdict]:
+        """Every stage's verdict on a call, nothing executed or consumed. Stops at a payload that cannot be read."""
+        plan = self._plan(command)
+        if not plan.sync and is_loop_running():
+            raise ConfigurationError(
+                "BG165", "explain() of an async command inside an event loop", fix="await guard.explain_async(...)"
+            )
+        call = self._edge_call(plan, payload, context)
+        if plan.sync:
+            return run_sync(lambda c: self._verdicts(plan, c), call)  # type: ignore[arg-type, return-value]
+        return run_alone(self._verdicts(plan, call))
+
+    async def explain_async(
+        self, command: str | Callable[..., Any], payload: Any = None, *, context: Context | None = None
+    ) -> list[Verdict]:
+        """``explain`` inside an event loop."""
+        plan = self._plan(command)
+        return await self._verdicts(plan, self._edge_call(plan, payload, context))
+
+    async def _verdicts(self, plan: Plan, call: Call) -> list[Verdict]:
+        verdicts: list[Verdict] = []
+        reasons = {place.stage: place.reason for place in ORDER}
+        for stage in plan.stages:
+            look = getattr(stage, "check", None) or stage.preview  # type: ignore[union-attr]
+            said: Outcome | None = await look(call)
+            mode = plan.command.mode(stage.name)
+            if said is None:
+                verdicts.append(Verdict(stage.name, str(mode), None, why_here=reasons[stage.name]))
+                continue
+            codes = tuple(str(reason) for reason in said.reasons)
+            verdicts.append(Verdict(stage.name, str(mode), str(said.status), codes, said.details, reasons[stage.name]))
+            if stage.name in ("edge", "validate") or call.context is None:
+                break
+        return verdicts
+
+    def describe(self) -> dict[str, Any]:
+        """The commands with their ordered stages, the options of each and whether they were declared, as plain data."""
+        return {
+            "storage": type(self._parts.storage).__name__,
+            "access": type(self._parts.authorizer).__name__,
+            "directory": self._parts.directory is not None,
+            "breakers": {name: gate.state for name, gate in self._parts.breakers.items()},
+            "commands": {d.command.name: self._describe_one(d) for d in self.registry},
+        }
+
+    def _describe_one(self, declaration: Declaration) -> dict[str, Any]:
+        plan, command = self._plan(declaration.command.name), declaration.command
+        return {
+            "handler": declaration.where,
+            "colour": "sync" if plan.sync else "async",
+            "declared": sorted(command.declared),
+            "stages": [
+                {"stage": stage.name, "mode": str(command.mode(stage.name)), "options": options_of(stage)}
+                for stage in plan.stages
+            ],
+        }
+
+    @property
+    def metrics(self) -> Any:
+        """The guard's own counts; see :class:`botguard.observability.meter.CommandMeter`."""
+        return self._parts.meter
+
+    @property
+    def storage(self) -> Storage:
+        """The storage that this guard was given."""
+        return self._parts.storage
+
+    # -- keeping house --------------------------------------------------------------------------------------------
+
+    def purge(self, *, batch: int = 1000) -> int:
+        """Delete settled claims past their lifetime and old requests; never a running or unknown one.
+
+        Returns:
+            How many rows were deleted.
+        """
+        total = 0
+        for store in (self._parts.storage.idempotency, self._parts.storage.approvals):
+            while True:
+                gone = store.purge(batch)
+                if hasattr(gone, "__await__"):
+                    raise ConfigurationError("BG165", "this storage is asynchronous", fix="await its purge() yourself")
+                total += gone  # type: ignore[operator]
+                if gone < batch:  # type: ignore[operator]
+                    break
+        return total
+
+
+def _authorizer(access: Any) -> Any:
+    if access is None:
+        raise ConfigurationError(
+            "BG171",
+            "Guard() has no access=",
+            why="nobody could do anything: the default is to deny",
+            fix='access={"sales": {"orders.create"}}, or access=ALLOW_ALL on purpose',
+        )
+    return RoleTable(access) if isinstance(access, Mapping) else access
+
+
+def _policies(policies: Any) -> Any:
+    if policies is None or hasattr(policies, "decide"):
+        return policies
+    if isinstance(policies, Iterable) and not isinstance(policies, str):
+        return RuleList(policies)
+    raise ConfigurationError(
+        "BG152", f"policies={policies!r:.60} cannot be read yet", fix="give a list of Rule(...) objects"
+    )
+
+
+def _secret(secret: bytes | None, storage: Storage) -> bytes:
+    if secret is None:
+        return storage.fingerprint_key
+    if not isinstance(secret, bytes) or not 16 <= len(secret) <= 64:
+        raise ConfigurationError("BG172", "secret= must be 16 to 64 bytes", fix="secrets.token_bytes(32), kept safe")
+    return secret
+
+
+def guarded(name: str, *, registry: CommandRegistry = default_registry, **options: Unpack[CommandOptions]) -> Callable[[F], F]:
+    """Declare a handler as a command without a guard at hand; ``Guard(registry=…)`` binds it.
+
+    The function is returned as a function of the same signature, name, colour and picklability; calling it before a
+    guard has bound it is a ConfigurationError that says how to bind.
+    """
+    return _decorator(name, options, registry, 2)
+
+
+def _decorator(name: str, options: CommandOptions, registry: CommandRegistry, depth: int) -> Callable[[F], F]:
+    command = make_command(name, options)  # type: ignore[arg-type]
+    local_names = caller_locals(depth + 1)
+
+    def decorate(function: F) -> F:
+        inner: Any = function
+        kind = type(function) if isinstance(function, staticmethod | classmethod) else None
+        if kind is not None:
+            inner = function.__func__  # type: ignore[attr-defined]
+        inner = check_function(inner, name)
+        shape = Shape(inner, local_names, command.request, command.bind)
+        declaration = Declaration(command, inner, shape)
+        wrapper = wrap(inner, declaration)
+        registry.add(declaration)
+        return kind(wrapper) if kind is not None else wrapper  # type: ignore[return-value]
+
+    return decorate
+

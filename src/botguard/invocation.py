@@ -1,0 +1,209 @@
+"""Who asks, from where, and the call that is running now."""
+
+from __future__ import annotations
+
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import Any
+
+from botguard.errors import BotguardError, ConfigurationError
+
+__all__ = ["Actor", "Context", "Invocation", "Principal", "current"]
+
+#: Longer names are refused at the door, so that a caller's input cannot grow keys, rows and logs.
+MAX_NAME = 255
+
+
+def _name(value: Any, what: str, *, optional: bool = False) -> None:
+    if value is None and optional:
+        return
+    if not isinstance(value, str) or not value or len(value) > MAX_NAME or "\x00" in value:
+        raise ConfigurationError(
+            "BG120",
+            f"{what} is {value!r:.60}",
+            why=f"it must be a string of 1 to {MAX_NAME} characters without NUL, since rows and limits are scoped by it",
+            fix=f"pass the host's own id, as in {what}='acme'",
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Actor:
+    """Who asks, as the channel knows it.
+
+    Args:
+        id: the host's id of the account, unique within the org.
+        roles: used only where the guard has no directory; a directory's answer always wins.
+        kind: ``user``, ``system`` or ``bot``.
+        person: the human behind it, where one person has several accounts; default: ``id``.
+        on_behalf_of: ids of persons for whom the actor acts.
+    """
+
+    id: str
+    roles: tuple[str, ...] = ()
+    kind: str = "user"
+    person: str | None = None
+    on_behalf_of: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        _name(self.id, "Actor(id)")
+        _name(self.person, "Actor(person)", optional=True)
+        if isinstance(self.roles, str):
+            raise ConfigurationError(
+                "BG121", f"Actor(roles={self.roles!r}) is one string", fix=f"write roles=({self.roles!r},)"
+            )
+        object.__setattr__(self, "roles", tuple(self.roles))
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """Who the actor is *now*, as the directory answers: person, roles, and whether the account is active.
+
+    ``org`` is checked against the call's where the directory knows it: a foreign one is answered as not found.
+    """
+
+    person: str
+    roles: frozenset[str] = frozenset()
+    active: bool = True
+    org: str | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "roles", frozenset(self.roles))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Context:
+    """Where a call comes from. An integration makes one for each request.
+
+    Args:
+        org: the tenant that everything is scoped to.
+        actor: who asks, or None if unknown (then every command is denied).
+        channel: ``telegram``, ``slack``, ``web``, ``email``, ``scheduler`` … or ``api``.
+        delivery: names one intent as the channel delivers it, the same when it is delivered again: for a message its
+            update, for a button press chat, message and button token. It is the idempotency key of commands that
+            declare none.
+        address: the channel's own address (chat id, remote address); refusals are counted for it.
+        bot_class: which bot took the call; compared with the command's.
+        locale: language of texts, such as ``en`` or ``de-AT``.
+        correlation_id: the host's id for logs and audit.
+    """
+
+    org: str
+    actor: Actor | None
+    channel: str = "api"
+    delivery: str | None = None
+    address: str | None = None
+    bot_class: str | None = None
+    locale: str = "en"
+    correlation_id: str | None = None
+
+    def __post_init__(self) -> None:
+        _name(self.org, "Context(org)")
+        _name(self.channel, "Context(channel)")
+        _name(self.address, "Context(address)", optional=True)
+        if self.actor is not None and not isinstance(self.actor, Actor):
+            raise ConfigurationError(
+                "BG122", f"Context(actor={self.actor!r:.60}) is no Actor", fix="write actor=Actor('u1', roles=('sales',))"
+            )
+        if self.delivery is not None and (not isinstance(self.delivery, str) or len(self.delivery) > 1024):
+            raise ConfigurationError("BG120", "Context(delivery) must be a string of at most 1024 characters")
+
+
+class Invocation:
+    """The call that is running, as checks, policies and handlers see it. Read-only.
+
+    A view: making one costs next to nothing, and it always shows the present attempt.
+    """
+
+    __slots__ = ("_call",)
+
+    def __init__(self, call: Any) -> None:
+        object.__setattr__(self, "_call", call)
+
+    def __setattr__(self, name: str, value: object) -> None:
+        raise AttributeError(f"Invocation.{name} is read-only")
+
+    @property
+    def command(self) -> str:
+        """The command's name."""
+        return self._call.plan.command.name  # type: ignore[no-any-return]
+
+    @property
+    def payload(self) -> Any:
+        """The validated request."""
+        return self._call.payload
+
+    @property
+    def context(self) -> Context:
+        """Org, actor, channel and locale of the call."""
+        return self._call.context  # type: ignore[no-any-return]
+
+    @property
+    def org(self) -> str:
+        """The tenant."""
+        return self._call.context.org  # type: ignore[no-any-return]
+
+    @property
+    def actor(self) -> Actor:
+        """Who asks, as the channel knows it."""
+        return self._call.context.actor  # type: ignore[no-any-return]
+
+    @property
+    def principal(self) -> Principal:
+        """Who that is now, as the directory answered for this call."""
+        call = self._call
+        return Principal(call.person, frozenset(call.roles))
+
+    @property
+    def key(self) -> str | None:
+        """The stable idempotency key of this intent: hand it to the outside system. None for ``read`` commands."""
+        return self._call.row_key  # type: ignore[no-any-return]
+
+    @property
+    def attempt(self) -> int:
+        """Which try of the handler this is, from 1; 0 before the first."""
+        return self._call.attempt  # type: ignore[no-any-return]
+
+    @property
+    def fence(self) -> int:
+        """Rises with every new owner of the key; make outside writes conditional on it where you can."""
+        return self._call.fence  # type: ignore[no-any-return]
+
+    @property
+    def remaining(self) -> float | None:
+        """Seconds left until the deadline (may be negative), or None without one."""
+        return self._call.remaining()  # type: ignore[no-any-return]
+
+    @property
+    def work(self) -> Any:
+        """The open unit of work of a ``transactional`` command: a connection or session. Do not commit it.
+
+        Raises:
+            BotguardError: outside the handler of a transactional command.
+        """
+        if self._call.unit is None:
+            raise BotguardError(
+                f"{self.command}: there is no unit of work here; only a command with effects='transactional' has one, "
+                "and only while its handler runs"
+            )
+        return self._call.unit.handle
+
+    @property
+    def correlation_id(self) -> str | None:
+        """The host's id for logs and audit."""
+        return self._call.context.correlation_id  # type: ignore[no-any-return]
+
+
+#: The pipeline's own record of the innermost running call; None outside handlers.
+running: ContextVar[Any] = ContextVar("botguard_running", default=None)
+
+
+def current() -> Invocation:
+    """The invocation whose handler is running in this thread or task.
+
+    Raises:
+        BotguardError: outside a guarded handler.
+    """
+    call = running.get()
+    if call is None:
+        raise BotguardError("current() was called outside a guarded handler")
+    return Invocation(call)

@@ -1,0 +1,159 @@
+"""Call: the pipeline's own record of one run, from the door to the outcome."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol
+
+from botguard.errors import Rejected, StoreUnavailable
+from botguard.invocation import Context, Invocation
+from botguard.outcome import Detail, Outcome, Reason, Status
+from botguard.ports.runtime import Runtime
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable
+
+    from botguard.command import Command
+    from botguard.ports.approvals import ApprovalRequest
+    from botguard.ports.policy import Obligation
+    from botguard.ports.storage import Storage
+    from botguard.ports.work import Unit
+
+__all__ = ["Allowance", "Call", "PlanView", "closed", "details_of", "refusal"]
+
+
+class PlanView(Protocol):
+    """What stages may know of the compiled plan."""
+
+    command: Command
+    runtime: Runtime
+    #: True where ports are called from the sync runner, which refuses every awaitable.
+    sync: bool
+
+
+class Allowance:
+    """Retries that a run and all guarded calls inside it share, so that nesting adds up instead of multiplying."""
+
+    __slots__ = ("left",)
+
+    def __init__(self, left: int) -> None:
+        self.left = left
+
+
+class Call:
+    """Everything one run knows. Stages read and fill it; hosts see it through :class:`Invocation` only.
+
+    Plain slots, since one is made for every call: a frozen dataclass costs five times as much.
+    """
+
+    __slots__ = (
+        "allowance", "args", "attempt", "audited", "began", "claim_id", "context", "deadline_at", "degraded",
+        "fence", "fingerprint", "fresh_key", "kwargs", "notes", "obligations", "parent", "payload", "person", "plan",
+        "policy_digest", "pristine", "raw", "reshown", "resume", "roles", "row_key", "settled", "shadow", "started", "stores",
+        "unit", "view",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        plan: PlanView,
+        raw: Any,
+        context: Context | None,
+        args: tuple[Any, ...] | None,
+        kwargs: dict[str, Any] | None,
+        started: float,
+        stores: Storage,
+        resume: ApprovalRequest | None = None,
+    ) -> None:
+        self.plan = plan
+        self.raw = raw
+        self.payload: Any = raw
+        self.context: Any = context
+        #: The caller's own arguments; None if the call came by name and payload.
+        self.args = args
+        self.kwargs = kwargs
+        self.started = started
+        #: The storage, or the storage inside the host's transaction.
+        self.stores = stores
+        #: The answered request that this run continues.
+        self.resume = resume
+        self.parent: Call | None = None
+        self.allowance: Allowance | None = None
+        self.person = ""
+        self.roles: Any = ()
+        self.row_key: str | None = None
+        #: The key was made for this call alone, so that no row can exist yet.
+        self.fresh_key = False
+        self.fingerprint: bytes = b""
+        self.claim_id = ""
+        self.fence = 0
+        self.attempt = 0
+        self.deadline_at: float | None = None
+        self.unit: Unit | None = None
+        #: The handler was entered in this run: from here on an effect may exist.
+        self.began = False
+        #: The row of this claim has reached its final state, or was released.
+        self.settled = False
+        #: The event of this run is stored already, together with its completion.
+        self.audited = False
+        #: A pending request was shown before; this delivery only shows it again.
+        self.reshown = False
+        self.degraded = False
+        self.obligations: tuple[Obligation, ...] = ()
+        self.notes: tuple[Reason, ...] = ()
+        self.shadow: tuple[str, ...] = ()
+        self.policy_digest = ""
+        #: Field values before the first attempt, kept where another attempt may follow.
+        self.pristine: Any = None
+        self.view: Invocation | None = None
+
+    def invocation(self) -> Invocation:
+        """The read-only view that hosts get; made at most once."""
+        view = self.view
+        if view is None:
+            view = self.view = Invocation(self)
+        return view
+
+    def remaining(self) -> float | None:
+        """Seconds to the deadline, or None without one."""
+        if self.deadline_at is None:
+            return None
+        return self.deadline_at - self.plan.runtime.clock.monotonic()
+
+    def note(self, reason: Reason, *, degraded: bool = False) -> None:
+        """Remember something to say beside the outcome."""
+        if reason not in self.notes:
+            self.notes = (*self.notes, reason)
+        self.degraded = self.degraded or degraded
+
+    async def bridge(self, awaitable: Awaitable[Any]) -> Any:
+        """Await what a port, check or handler handed over; under the sync runner that is a wiring error.
+
+        It is refused *before* it is stepped, whether or not it would suspend: a store that suspends only under
+        contention would pass every test and fail in production.
+        """
+        if self.plan.sync:
+            from botguard.pipeline.runners import refuse_awaitable
+
+            refuse_awaitable(awaitable, self.plan.command.name)
+        return await awaitable
+
+
+def refusal(
+    status: Status, reason: Reason, details: tuple[Detail, ...] = (), retry_after: float | None = None
+) -> Outcome:
+    """An outcome without value: this stage says no."""
+    return Outcome(status, None, None, (reason,), details, retry_after)
+
+
+def details_of(error: BaseException) -> tuple[Detail, ...]:
+    """Words for a person, where the error was made for one."""
+    return (Detail("", error.code, error.message),) if isinstance(error, Rejected) else ()
+
+
+def closed(error: Exception) -> Outcome:
+    """A part that must say yes could not answer: unavailable if its source is down, else denied. Never a yes."""
+    if isinstance(error, StoreUnavailable | OSError):
+        outcome = refusal(Status.UNAVAILABLE, Reason.STORE_UNAVAILABLE)
+    else:
+        outcome = refusal(Status.DENIED, Reason.CHECK_ERROR)
+    outcome.error = error
+    return outcome

@@ -1,0 +1,109 @@
+"""What an intent is called and what it contained: the idempotency key and the payload's fingerprint."""
+
+from __future__ import annotations
+
+import string
+from collections.abc import Callable
+from hashlib import blake2b
+from typing import Any
+
+from botguard.command import Command
+from botguard.errors import ConfigurationError
+from botguard.outcome import Outcome, Reason, Status
+from botguard.pipeline.call import Call, refusal
+from botguard.pipeline.canonical import Uncanonical, canonical, digest, model_encoder
+
+__all__ = ["Identity", "compile_template"]
+
+#: Types of fields that may stand in a key template.
+_SCALARS = ("str", "int", "bool", "float", "Decimal", "date", "datetime", "time", "UUID")
+
+
+def compile_template(template: str, command: str, model: Any) -> Callable[[Any], tuple[Any, ...]]:
+    """``"{org_unit}/{order_id}"`` as a function of the payload; checked against the model's fields.
+
+    Raises:
+        ConfigurationError: for a field that the model lacks, or that is secret or no scalar.
+    """
+
+    def wrong(what: str, why: str = "", fix: str = "") -> ConfigurationError:
+        return ConfigurationError("BG114", f"key {template!r}: {what}", where=command, why=why, fix=fix)
+
+    try:
+        parts = list(string.Formatter().parse(template))
+    except ValueError as error:
+        raise wrong(str(error), fix='write "{order_id}"') from None
+    names: list[str] = []
+    for _, name, spec, conversion in parts:
+        if name is None:
+            continue
+        if spec or conversion or not name.isidentifier():
+            raise wrong(f"{{{name}}} must be a bare field name", fix="use a function of the payload for anything else")
+        names.append(name)
+    if not names:
+        raise wrong("it names no field", "every call would have the same key", 'write "{order_id}"')
+    fields = getattr(model, "model_fields", None)
+    if fields is not None:
+        for name in names:
+            if name not in fields:
+                raise wrong(f"{model.__name__} has no field {name!r}", fix=f"it has: {', '.join(fields)}")
+            if "Secret" in str(fields[name].annotation):
+                raise wrong(f"{name!r} is secret", "keys are stored and shown to operators", "use another field")
+    literals = tuple(literal for literal, *_ in parts)
+
+    def key(payload: Any) -> tuple[Any, ...]:
+        values = tuple(payload[n] if isinstance(payload, dict) else getattr(payload, n) for n in names)
+        return (literals, values)
+
+    return key
+
+
+class Identity:
+    """Names the intents of one command: fills ``call.row_key`` and ``call.fingerprint``."""
+
+    def __init__(self, command: Command, model: Any, fingerprint_key: bytes) -> None:
+        self._command = command.name
+        self._encode = model_encoder(model) if model is not None else canonical
+        self._secret = fingerprint_key
+        self._key: Callable[[Any], Any] | None = None
+        if isinstance(command.key, str):
+            self._key = compile_template(command.key, command.name, model)
+        elif command.key is not None:
+            self._key = command.key
+
+    def __call__(self, call: Call) -> Outcome | None:
+        """Name the intent; an outcome if its key cannot be made."""
+        try:
+            if call.row_key is None:
+                refused = self._name(call)
+                if refused is not None:
+                    return refused
+            call.fingerprint = blake2b(
+                self._encode(call.payload).encode("utf-8", "surrogatepass"), key=self._secret, digest_size=16
+            ).digest()
+        except Uncanonical:
+            return refusal(Status.INVALID, Reason.INVALID_PAYLOAD)
+        return None
+
+    def _name(self, call: Call) -> Outcome | None:
+        org = call.context.org
+        if self._key is not None:
+            try:
+                value = self._key(call.payload)
+            except Exception as error:
+                outcome = refusal(Status.INVALID, Reason.KEY_MISSING)
+                outcome.error = error
+                return outcome
+            if value is None or (type(value) is tuple and _lacks(value)):
+                return refusal(Status.INVALID, Reason.KEY_MISSING)
+            call.row_key = digest(org, self._command, "key", value if type(value) is str else canonical(value))
+        elif call.context.delivery is not None:
+            call.row_key = digest(org, self._command, "delivery", call.context.channel, call.context.delivery)
+        else:
+            call.row_key = digest(org, self._command, "once", call.plan.runtime.new_id())
+            call.fresh_key = True
+        return None
+
+
+def _lacks(value: tuple[Any, ...]) -> bool:
+    return any(item is None or (type(item) is tuple and _lacks(item)) for item in value)

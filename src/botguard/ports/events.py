@@ -1,0 +1,63 @@
+"""The audit trail: one event for each decision and each finished run."""
+
+from __future__ import annotations
+
+from typing import NamedTuple, Protocol
+
+from botguard.ports.colour import Colour, MaybeAwaitable
+
+__all__ = ["Event", "EventStore"]
+
+
+class Event(NamedTuple):
+    """One line of the trail. It holds no payload and no error text, only names, codes and digests.
+
+    Args:
+        id: unique, and increasing within one process.
+        kind: ``run`` (one guarded call), ``started`` (a ``must_audit`` command is about to run), ``refusals`` (a counted
+            summary of refusals; ``count`` says how many), ``completion_lost``, ``lease_lost``, ``reconciled``.
+        at: seconds since the epoch, UTC.
+        org, actor, person, channel, command: who, from where, what.
+        status, reasons: the outcome's; reasons joined by commas.
+        attempts, duration_ms, success: how it went.
+        replayed, degraded: the outcome's flags.
+        key: digest of the idempotency key, or "".
+        shadow: what shadow stages would have done: ``stage=code`` joined by commas.
+        policy_digest, correlation_id: versions and the host's id, or "".
+        count: calls this event stands for.
+    """
+
+    id: str
+    kind: str
+    at: float
+    org: str
+    actor: str
+    person: str
+    channel: str
+    command: str
+    status: str
+    reasons: str
+    attempts: int
+    duration_ms: float
+    success: bool
+    replayed: bool
+    degraded: bool
+    key: str
+    shadow: str
+    policy_digest: str
+    correlation_id: str
+    count: int = 1
+
+
+class EventStore(Protocol):
+    """Where events go. Append only."""
+
+    colour: Colour
+
+    def append(self, event: Event) -> MaybeAwaitable[None]:
+        """Store one event, durably when it returns."""
+        ...
+
+    def tail(self, limit: int = 100, *, org: str | None = None) -> MaybeAwaitable[list[Event]]:
+        """The newest events, oldest of them first; of one org where given."""
+        ...

@@ -1,0 +1,125 @@
+"""authorize: who is asking now, from here, and does he hold the permission? Default deny."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from botguard.command import Command
+from botguard.errors import ConfigurationError
+from botguard.outcome import Outcome, Reason, Status
+from botguard.pipeline.call import Call, closed, refusal
+from botguard.ports.access import Authorizer, Directory
+
+__all__ = ["Authorize", "RoleTable"]
+
+
+class RoleTable:
+    """Role → permissions, the same in every org. ``"*"`` grants all, ``"orders.*"`` all that begin so."""
+
+    def __init__(self, table: Mapping[str, Iterable[str]]) -> None:
+        self._table: dict[str, frozenset[str]] = {}
+        for role, permissions in table.items():
+            if isinstance(permissions, str):
+                raise ConfigurationError(
+                    "BG150",
+                    f"access[{role!r}] is the string {permissions!r}",
+                    why="its letters would be taken for permissions",
+                    fix=f"write {{{role!r}: {{{permissions!r}}}}}",
+                )
+            self._table[role] = frozenset(permissions)
+
+    def holders(self, permission: str) -> frozenset[str]:
+        """The roles that hold a permission."""
+        return frozenset(role for role, held in self._table.items() if _holds(held, permission))
+
+    def permits(self, org: str, roles: frozenset[str], permission: str, /) -> bool:
+        """See :class:`botguard.ports.access.Authorizer`."""
+        return not roles.isdisjoint(self.holders(permission))
+
+
+def _holds(held: frozenset[str], permission: str) -> bool:
+    if permission in held or "*" in held:
+        return True
+    parts = permission.split(".")
+    return any(".".join(parts[:n]) + ".*" in held for n in range(1, len(parts)))
+
+
+class Authorize:
+    """The first gate. It also learns which person stands behind the actor, for replays and approvals."""
+
+    name = "authorize"
+
+    def __init__(self, command: Command, authorizer: Authorizer, directory: Directory | None) -> None:
+        self._permission = None if command.public else command.permission
+        self._bot_class, self._channels = command.bot_class, command.channels
+        self._authorizer, self._directory = authorizer, directory
+        # A role table does not change, so the roles that may call this command are known now.
+        self._holders = (
+            authorizer.holders(self._permission)
+            if isinstance(authorizer, RoleTable) and self._permission is not None
+            else None
+        )
+
+    async def check(self, call: Call) -> Outcome | None:
+        """Identity, org, bot class, channel, permission."""
+        context = call.context
+        actor = context.actor
+        if actor is None:
+            return refusal(Status.DENIED, Reason.NO_ACTOR)
+        if self._directory is None:
+            call.person = actor.person or actor.id
+            call.roles = actor.roles
+        else:
+            refused = await self._identify(call, self._directory)
+            if refused is not None:
+                return refused
+        if self._bot_class is not None and context.bot_class is not None and context.bot_class != self._bot_class:
+            return refusal(Status.DENIED, Reason.WRONG_BOT_CLASS)
+        if self._channels and context.channel not in self._channels:
+            return refusal(Status.DENIED, Reason.WRONG_CHANNEL)
+        holders = self._holders
+        if holders is not None:
+            for role in call.roles:
+                if role in holders:
+                    return None
+            return refusal(Status.DENIED, Reason.MISSING_PERMISSION)
+        return None if self._permission is None else await self._ask(call)
+
+    async def _identify(self, call: Call, directory: Directory) -> Outcome | None:
+        context = call.context
+        try:
+            principal = directory(context.org, context.actor.id)
+            if hasattr(principal, "__await__"):
+                principal = await call.bridge(principal)
+        except ConfigurationError:
+            raise
+        except Exception as error:  # noqa: BLE001 - authorisation is closed when its source is down
+            return closed(error)
+        if principal is None or (principal.org is not None and principal.org != context.org):  # type: ignore[union-attr]
+            return refusal(Status.DENIED, Reason.NOT_FOUND)
+        call.person, call.roles = principal.person, principal.roles  # type: ignore[union-attr]
+        if not principal.active:  # type: ignore[union-attr]
+            return refusal(Status.DENIED, Reason.ACTOR_INACTIVE)
+        return None
+
+    async def _ask(self, call: Call) -> Outcome | None:
+        try:
+            answer = self._authorizer.permits(call.context.org, frozenset(call.roles), self._permission or "")
+            if hasattr(answer, "__await__"):
+                answer = await call.bridge(answer)
+        except ConfigurationError:
+            raise
+        except Exception as error:  # noqa: BLE001 - authorisation is closed when its source is down
+            return closed(error)
+        return None if answer is True else refusal(Status.DENIED, Reason.MISSING_PERMISSION)
+
+    def describe(self) -> dict[str, Any]:
+        """Options for ``guard.describe()``."""
+        return {
+            "permission": self._permission or "public",
+            "directory": self._directory is not None,
+            "bot_class": self._bot_class,
+            "channels": sorted(self._channels),
+        }
+

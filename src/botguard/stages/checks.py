@@ -1,0 +1,69 @@
+"""context, consistency, predict and visibility: the host's own functions about the business state."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from botguard.errors import ConfigurationError
+from botguard.outcome import Detail, Outcome, Reason, Status
+from botguard.pipeline.call import Call, closed, refusal
+from botguard.ports.policy import Obligation
+
+__all__ = ["Checks"]
+
+_REASONS = {
+    "visibility": Reason.NOT_VISIBLE,
+    "context": Reason.CONTEXT_REFUSED,
+    "consistency": Reason.CONSISTENCY_REFUSED,
+    "predict": Reason.PREDICTION_REFUSED,
+}
+
+
+class Checks:
+    """All checks of one stage. Every one is asked, so that a person learns everything that is wrong at once."""
+
+    def __init__(self, stage: str, functions: tuple[Callable[..., Any], ...]) -> None:
+        self.name = stage
+        self._functions = functions
+        self._reason = _REASONS[stage]
+
+    async def check(self, call: Call) -> Outcome | None:
+        """Refused with all particulars, or None with obligations gathered."""
+        invocation = call.invocation()
+        found: tuple[Detail, ...] = ()
+        for function in self._functions:
+            try:
+                said = function(invocation)
+                if hasattr(said, "__await__"):
+                    said = await call.bridge(said)
+                if said is None:
+                    continue
+                found += self._read(call, said, function)
+            except ConfigurationError:
+                raise
+            except Exception as error:  # noqa: BLE001 - a check that cannot answer is not a yes
+                return closed(error)
+        return refusal(Status.DENIED, self._reason, found) if found else None
+
+    def _read(self, call: Call, said: Any, function: Callable[..., Any]) -> tuple[Detail, ...]:
+        if isinstance(said, Obligation):
+            call.obligations = (*call.obligations, said)
+            return ()
+        if isinstance(said, Detail):
+            return (said,)
+        if isinstance(said, str) and said:
+            return (Detail("", said, said.replace("_", " ").capitalize() + "."),)
+        if isinstance(said, list):
+            return tuple(detail for item in said for detail in self._read(call, item, function))
+        raise ConfigurationError(
+            "BG116",
+            f"the check {getattr(function, '__qualname__', function)!s} returned {said!r:.60}",
+            where=call.plan.command.name,
+            why="a check that answers with something else could be taken for a yes",
+            fix="return None when all is well, else a code, a Detail, a list of them, or Ask(...)",
+        )
+
+    def describe(self) -> dict[str, Any]:
+        """Options for ``guard.describe()``."""
+        return {"checks": [getattr(function, "__qualname__", repr(function)) for function in self._functions]}

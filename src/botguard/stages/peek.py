@@ -1,0 +1,76 @@
+"""peek: has this intent been carried out already? Read-only, before anything is charged, asked or sent."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from botguard.command import Command
+from botguard.outcome import Outcome, Status
+from botguard.pipeline.call import Call
+from botguard.pipeline.identity import Identity
+from botguard.pipeline.meeting import Meeting
+from botguard.pipeline.stage import Proceed
+
+__all__ = ["LookAgain", "Peek"]
+
+_REFUSED = frozenset((Status.DENIED, Status.PENDING, Status.UNAVAILABLE))
+
+
+class Peek:
+    """Names the intent, then looks for its row."""
+
+    name = "peek"
+
+    def __init__(self, command: Command, identity: Identity, meeting: Meeting) -> None:
+        self._command, self._identity, self._meeting = command, identity, meeting
+
+    async def around(self, call: Call, proceed: Proceed) -> Outcome:
+        """Replay, refuse a running or reused key, or go on."""
+        met = await self.preview(call)
+        if met is not None:
+            return met
+        outcome = await proceed(call)
+        if outcome.status is Status.THROTTLED and not call.fresh_key:
+            return await self._meeting.look(call) or outcome
+        return outcome
+
+    async def preview(self, call: Call) -> Outcome | None:
+        """The stored outcome, a conflict or a running twin; None if the key is free."""
+        refused = self._identity(call)
+        if refused is not None or call.fresh_key:
+            return refused
+        return await self._meeting.look(call)
+
+    def describe(self) -> dict[str, Any]:
+        """Options for ``guard.describe()``."""
+        key = self._command.key
+        name = key if isinstance(key, str) else "function of the payload" if key is not None else "channel delivery"
+        return {
+            "key": name,
+            "in_flight": str(self._command.in_flight),
+            "replay_to": self._command.replay_to,
+            "keep": self._command.keep,
+        }
+
+
+class LookAgain:
+    """Looks once more when a later gate refuses: a twin may have finished meanwhile.
+
+    It stands inside the limits, so that a replay found here is refunded like any other.
+    """
+
+    name = "look again"
+
+    def __init__(self, meeting: Meeting) -> None:
+        self._meeting = meeting
+
+    async def around(self, call: Call, proceed: Proceed) -> Outcome:
+        """Run; on a refusal before the claim, peek."""
+        outcome = await proceed(call)
+        if outcome.status in _REFUSED and not outcome.replayed and not call.claim_id and not call.fresh_key:
+            return await self._meeting.look(call) or outcome
+        return outcome
+
+    async def preview(self, call: Call) -> Outcome | None:
+        """Nothing to say."""
+        return None

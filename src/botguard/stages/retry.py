@@ -1,0 +1,115 @@
+"""retry: one intent, one claim, several attempts, and only where another attempt is safe (semantics, section 4)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from botguard.command import Command
+from botguard.options import Retry
+from botguard.outcome import Outcome, Reason, Status
+from botguard.pipeline.call import Allowance, Call
+from botguard.pipeline.stage import Proceed
+
+__all__ = ["RetryStage"]
+
+
+class RetryStage:
+    """The first attempt pays nothing; tenacity's wait and stop objects decide about the others."""
+
+    name = "retry"
+
+    def __init__(self, command: Command) -> None:
+        self._retry: Retry = command.retry or Retry(attempts=1)
+        self._retryable = command.retryable
+
+    async def around(self, call: Call, proceed: Proceed) -> Outcome:
+        """Attempt until it succeeds, fails for good, or another attempt does not fit."""
+        call.attempt = 1
+        started = call.plan.runtime.clock.monotonic()
+        inherited = call.parent.allowance if call.parent is not None else None
+        call.allowance = inherited if inherited is not None else Allowance(self._retry.attempts - 1)
+        outcome = await proceed(call)
+        if outcome.status is not Status.FAILED or not isinstance(outcome.error, self._retryable):
+            return outcome
+        return await self._again(call, proceed, outcome, started)
+
+    async def _again(self, call: Call, proceed: Proceed, outcome: Outcome, started: float) -> Outcome:
+        state = _state(started)
+        runtime = call.plan.runtime
+        while True:
+            wait = self._next_wait(call, state, outcome, runtime.clock.monotonic())
+            if wait is None:
+                return outcome
+            left = call.remaining()
+            if left is not None and wait >= left:
+                outcome.reasons = (*outcome.reasons, Reason.RETRY_DOES_NOT_FIT)
+                return outcome
+            nap = runtime.sleep(wait)
+            if hasattr(nap, "__await__"):
+                await call.bridge(nap)
+            call.attempt += 1
+            again = await proceed(call)
+            untried = _untried(again)
+            if untried is not None:  # the attempt before it is the answer
+                call.attempt -= 1
+                outcome.reasons = (*outcome.reasons, untried)
+                return outcome
+            outcome = again
+            if outcome.status is not Status.FAILED or not isinstance(outcome.error, self._retryable):
+                return outcome
+
+    def _next_wait(self, call: Call, state: Any, outcome: Outcome, now: float) -> float | None:
+        """Seconds to wait before the next attempt, or None if this was the last."""
+        error, allowance = outcome.error, call.allowance
+        if call.attempt >= self._retry.attempts or allowance is None or allowance.left < 1:
+            return None
+        # The protocol of tenacity's strategies: outcome and times first, then wait, then stop.
+        state.attempt_number, state.outcome_timestamp = call.attempt, now
+        state.outcome = _failed(call.attempt, error)
+        wait = float((self._retry.wait or _default_wait())(state))
+        asked = getattr(error, "retry_after", None)
+        if isinstance(asked, int | float) and not isinstance(asked, bool):
+            wait = max(wait, float(asked))
+        state.upcoming_sleep = wait
+        if self._retry.stop is not None and self._retry.stop(state):
+            return None
+        allowance.left -= 1
+        return wait
+
+    async def preview(self, call: Call) -> Outcome | None:
+        """Nothing to say before the run."""
+        return None
+
+    def describe(self) -> dict[str, Any]:
+        """Options for ``guard.describe()``."""
+        return {"attempts": self._retry.attempts, "on": [error.__name__ for error in self._retryable]}
+
+
+def _untried(outcome: Outcome) -> Reason | None:
+    """Why an attempt never reached the handler: the breaker opened meanwhile, or no time was left."""
+    if outcome.status is Status.UNAVAILABLE:
+        return Reason.BREAKER_OPENED
+    return Reason.RETRY_DOES_NOT_FIT if Reason.RETRY_DOES_NOT_FIT in outcome.reasons else None
+
+
+def _state(started: float) -> Any:
+    """tenacity's own state object, built only when something has failed."""
+    from tenacity import RetryCallState, Retrying
+
+    state = RetryCallState(Retrying(), None, (), {})
+    state.start_time = started
+    return state
+
+
+def _failed(attempt: int, error: BaseException | None) -> Any:  # noqa: N802 - reads as the value it makes
+    from tenacity import Future
+
+    future = Future(attempt)
+    future.set_exception(error)
+    return future
+
+
+def _default_wait() -> Any:
+    from tenacity import wait_random_exponential
+
+    return wait_random_exponential(multiplier=0.1, max=10.0)

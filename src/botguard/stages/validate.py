@@ -1,0 +1,78 @@
+"""validate: the payload becomes the command's request model, or the call ends before any side effect."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from botguard.outcome import Detail, Outcome, Reason, Status
+from botguard.pipeline.call import Call, refusal
+
+__all__ = ["Validate"]
+
+#: pydantic's ValidationError -> particulars for people, in the caller's language.
+Describe = Callable[[Any, Exception, str], tuple[Detail, ...]]
+#: Raw input -> a particular if it is too large, too deep or no plain data.
+Bounds = Callable[[Any], Detail | None]
+
+
+class Validate:
+    """The second gate. ``model`` None passes plain data on as it is, within bounds."""
+
+    name = "validate"
+
+    def __init__(self, model: Any, bounds: Bounds, describe: Describe) -> None:
+        from pydantic import ValidationError
+
+        self._model, self._bounds, self._describe, self._error = model, bounds, describe, ValidationError
+        self._validate = model.__pydantic_validator__.validate_python if model is not None else None
+        self._again = _revalidator(model) if model is not None else None
+
+    async def check(self, call: Call) -> Outcome | None:
+        """Bounds first, then the model."""
+        raw = call.raw
+        validate = self._validate
+        if validate is not None and isinstance(raw, self._model):
+            validate = self._again
+            if validate is None:
+                call.payload = raw
+                return None
+        else:
+            beyond = self._bounds(raw)
+            if beyond is not None:
+                reason = Reason.PAYLOAD_TOO_LARGE if beyond.code == "too_large" else Reason.INVALID_PAYLOAD
+                return refusal(Status.INVALID, reason, (beyond,))
+        if validate is None:
+            call.payload = raw
+            return None
+        try:
+            call.payload = validate(raw)
+        except self._error as error:
+            locale = call.context.locale if call.context is not None else "en"
+            return refusal(Status.INVALID, Reason.INVALID_PAYLOAD, self._describe(self._model, error, locale))
+        except Exception as error:  # noqa: BLE001 - a host's validator may raise anything; input is still just wrong
+            outcome = refusal(Status.INVALID, Reason.INVALID_PAYLOAD)
+            outcome.error = error
+            return outcome
+        return None
+
+    def describe(self) -> dict[str, Any]:
+        """Options for ``guard.describe()``."""
+        return {"model": self._model.__name__ if self._model is not None else "any plain data"}
+
+
+def _revalidator(model: Any) -> Callable[[Any], Any] | None:
+    """Validates an instance of the model again: it may have been changed since, or built without validation.
+
+    pydantic can do that ("revalidate_instances"), but only as a setting of the model, which is the host's.
+    """
+    from pydantic_core import SchemaValidator
+
+    schema = dict(model.__pydantic_core_schema__)
+    node = schema
+    while node.get("type") in ("definitions", "function-after", "function-before", "function-wrap"):
+        node["schema"] = node = dict(node["schema"])
+    if node.get("type") != "model":
+        return None
+    node["revalidate_instances"] = "always"
+    return SchemaValidator(schema).validate_python  # type: ignore[arg-type]
