@@ -31,18 +31,14 @@ def expect(what: str, found: object, wanted: object) -> None:
         raise BenchmarkError(f"{what}: {found!r}, expected {wanted!r}")
 
 
-def nothing() -> None:
-    """The warm-up of a block that needs none."""
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Block:
     """One case's work in one round. ``warm`` and ``run`` are both plain or both coroutine functions."""
 
     calls: int
+    warm: Callable[[], Any]
     run: Callable[[], Any]
     check: Callable[[], None]
-    warm: Callable[[], Any] = nothing
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -148,7 +144,6 @@ def _time(block: Block) -> tuple[float, float]:
 
 def _ready() -> tuple[float, float]:
     # The same garbage-collector state for everybody: nothing pending, and switched on as in a real process.
-    time.sleep(SETTLE)
     gc.collect()
     return time.perf_counter(), time.process_time()
 
@@ -159,6 +154,7 @@ def _elapsed(since: tuple[float, float], calls: int) -> tuple[float, float]:
 
 
 def _step(block: Block) -> tuple[float, float]:
+    time.sleep(SETTLE)
     block.warm()
     since = _ready()
     block.run()
@@ -167,10 +163,8 @@ def _step(block: Block) -> tuple[float, float]:
 
 async def _step_async(block: Block) -> tuple[float, float]:
     # A fresh loop for each block: what a case leaves running on it is cancelled before the next one is timed.
-    warming = block.warm()
-    if warming is not None:
-        await warming
     await asyncio.sleep(SETTLE)
+    await block.warm()
     since = _ready()
     await block.run()
     return _elapsed(since, block.calls)

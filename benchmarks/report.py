@@ -40,7 +40,9 @@ Measured on {date} with Python {python} on {cpus} CPUs; SQLite {sqlite}; {librar
 * *bare sqlite3* is a claim, then its completion and the event: the same two commits and columns, with
   nothing around them.
 * *Threads* is throughput as a share of what the same threads reach without a guard.
-* *Event loop* is how late a timer of 1 ms is woken; the figure is the difference between the two p99.9.
+* *Event loop* is how late a timer of 1 ms is woken; the figure is the difference between the two p99.9. Time
+  in which the machine ran something else is left out, and the objects that the imports made are frozen
+  (`gc.freeze`), as a server may do after its start.
 
 ## How far to trust it
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import inspect
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -121,9 +122,13 @@ def _problems(c: Command) -> Iterator[ConfigurationError]:
     for name in ("deadline", "timeout"):
         value = getattr(c, name)
         if value is not None and not value > 0:
-            yield wrong("BG105", f"{name}={value!r} must be seconds above 0, or None")
+            yield wrong("BG105", f"{name}={value!r} is no length of time", fix="give seconds above 0, or None")
     if not (c.keep > 0 and c.grace >= 0 and c.wait >= 0 and c.confirm_within > 0):
-        yield wrong("BG105", "keep, grace, wait and confirm_within are seconds and must not be negative")
+        yield wrong(
+            "BG105",
+            f"keep={c.keep!r}, grace={c.grace!r}, wait={c.wait!r}, confirm_within={c.confirm_within!r}",
+            fix="give seconds: keep and confirm_within above 0, grace and wait not below",
+        )
     if c.replay_to not in ("person", "org"):
         yield wrong("BG106", f"replay_to={c.replay_to!r}", fix='use "person" or "org"')
     if c.result not in ("store", "discard") and not (hasattr(c.result, "encode") and hasattr(c.result, "decode")):
@@ -199,27 +204,74 @@ class CommandOptions(TypedDict, total=False):
 _ENUMS: dict[str, type[StrEnum]] = {"effects": Effects, "risk": Risk, "in_flight": InFlight}
 
 
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _is_plain(value: Any) -> bool:
+    return callable(value) and not inspect.iscoroutinefunction(value)
+
+
+def _is_check(value: Any) -> bool:
+    return callable(value.function if isinstance(value, Check) else value)
+
+
+def _lists(of: Callable[[Any], bool]) -> Callable[[Any], bool]:
+    return lambda value: isinstance(value, Iterable) and not isinstance(value, str) and all(of(item) for item in value)
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str)
+
+
+#: What an option takes, where that is no closed set of words: a test, and how to say it.
+_TAKES: dict[str, tuple[Callable[[Any], bool], str]] = {
+    **dict.fromkeys(("permission", "module", "bot_class", "version", "breaker", "flag"), (_is_text, "a string")),
+    **dict.fromkeys(("public", "must_audit", "critical"), (lambda v: isinstance(v, bool), "True or False")),
+    **dict.fromkeys(("deadline", "timeout", "grace", "keep", "wait", "confirm_within"), (_is_number, "seconds")),
+    **dict.fromkeys(("limits", "channels"), (_lists(_is_text), "a list of strings")),
+    **dict.fromkeys(("bind", "targets"), (_is_plain, "a plain function, not async def")),
+    "key": (lambda v: isinstance(v, str) or _is_plain(v), "a template or a plain function, not async def"),
+    "reconcile": (callable, "a function of the key"),
+    "checks": (_lists(_is_check), "a list of functions or Check(...)"),
+    "modes": (lambda v: isinstance(v, Mapping), 'a dict such as {"policy": "shadow"}'),
+    "retry": (lambda v: isinstance(v, Retry), "Retry(...)"),
+    "request": (lambda v: hasattr(v, "model_validate"), "a pydantic model class"),
+}
+#: Options that may also be given as None, which is what they are without being given.
+_OPTIONAL = frozenset(
+    "permission bot_class breaker flag deadline timeout key reconcile targets bind retry request".split()
+)
+
+
 def make_command(name: str, options: Mapping[str, Any]) -> Command:
     """A Command from the options as they were written.
 
     Raises:
         ConfigurationError: for an option or a value that does not exist, with the nearest one that does.
     """
+    if not isinstance(name, str):
+        raise ConfigurationError(
+            "BG100",
+            f"{name!r:.80} is no command name",
+            why="audit, limits and deliveries know a command by its name, which must outlive a renamed function",
+            fix='write @guard.command("orders.create")',
+        )
     known = set(CommandOptions.__annotations__)
-    for option in options:
+    for option, value in options.items():
         if option not in known:
             raise ConfigurationError(
                 "BG109", f"{option!r} is not an option here", where=name, fix=_nearest(option, sorted(known))
             )
+        suits, takes = _TAKES.get(option, (None, ""))
+        if suits is not None and not suits(value) and not (value is None and option in _OPTIONAL):
+            raise ConfigurationError("BG117", f"{option}={value!r:.80}", where=name, fix=f"{option}= takes {takes}")
     made: dict[str, Any] = dict(options)
     for option, kind in _ENUMS.items():
         if option in made:
             made[option] = _member(kind, made[option], f"{option}=", name)
     if "modes" in made:
         made["modes"] = {stage: _member(Mode, mode, f"modes[{stage!r}]=", name) for stage, mode in made["modes"].items()}
-    for option in ("limits", "channels"):
-        if isinstance(made.get(option), str):
-            raise ConfigurationError("BG109", f"{option}={made[option]!r} is one string", where=name, fix="give a list")
     made["limits"] = tuple(made.get("limits", ()))
     made["channels"] = frozenset(made.get("channels", ()))
     made["checks"] = tuple(c if isinstance(c, Check) else Check(c) for c in made.get("checks", ()))
@@ -325,9 +377,16 @@ class CommandRegistry:
                 fix="give each guard its own CommandRegistry()",
             )
         self._binder = binder
-        for declaration in self._declarations.values():
-            if declaration.owner is None:
-                binder.bind(declaration)
+        try:
+            for declaration in self._declarations.values():
+                if declaration.owner is None:
+                    binder.bind(declaration)
+        except BaseException:  # the guard could not be built: leave the handlers free for the next one
+            self._binder = None
+            for declaration in self._declarations.values():
+                if declaration.owner is binder:
+                    declaration.owner = declaration.plan = declaration.entry = None
+            raise
 
     def get(self, name: str) -> Declaration | None:
         """The declaration of a command, or None."""

@@ -22,20 +22,22 @@ from botguard.pipeline.call import Call, refusal
 from botguard.pipeline.order import ORDER
 from botguard.pipeline.runners import run_sync
 from botguard.pipeline.stage import options_of
-from botguard.plan import Parts, Plan, compile_plan
+from botguard.plan import UNKNOWN, Parts, Plan, compile_plan, unknown_plan
 from botguard.policies.rules import RuleList
 from botguard.ports.approvals import ApprovalRequest, ApprovalState
 from botguard.ports.storage import Storage
 from botguard.runtime import AsyncRuntime, SyncRuntime, SystemClock, in_thread, is_loop_running, run_alone
 from botguard.stages.authorize import RoleTable
 from botguard.stages.breaker import BreakerGate
-from botguard.wrapping import Shape, caller_locals, check_function, wrap
+from botguard.wrapping import Shape, caller_locals, check_function, is_async, wrap
 
 __all__ = ["ALLOW_ALL", "Guard", "Verdict", "guarded"]
 
-F = TypeVar("F", bound=Callable[..., Any])
+#: A handler, or one that is a classmethod already (which is no callable to type checkers).
+F = TypeVar("F", bound="Callable[..., Any] | classmethod[Any, Any, Any]")
 
-_acting: ContextVar[Context | None] = ContextVar("botguard_acting", default=None)
+#: The Context of the innermost ``acting`` block, and the call inside which that block was opened.
+_acting: ContextVar[tuple[Context | None, Call | None]] = ContextVar("botguard_acting", default=(None, None))
 
 
 class _AllowAll:
@@ -112,7 +114,7 @@ class Guard:
                 why="without one it cannot tell a duplicate from a new request",
                 fix="Guard(storage=MemoryStorage(), …) to try out, SqliteStorage('bot.db') to keep",
             )
-        self._context = context
+        self._context = _resolver(context)
         self.registry = registry if registry is not None else CommandRegistry()
         self._parts = Parts(
             storage=storage,
@@ -126,7 +128,8 @@ class Guard:
             refusals_per_minute=refusals_per_minute,
             fingerprint_key=_secret(secret, storage),
         )
-        self._unknown = self._unknown_plan()
+        self._unknown: dict[bool, Plan] = {}
+        self._parts.meter.register(UNKNOWN.name, UNKNOWN.module)
         self.registry.bind(self)
 
     # -- declaring ------------------------------------------------------------------------------------------------
@@ -147,10 +150,17 @@ class Guard:
         Check(len, stage)  # the stage's name is checked in one place
 
         def add(function: F) -> F:
-            self._parts.checks.append((pattern, stage, function))
-            for declaration in self.registry:
-                if declaration.plan is not None:
+            added: tuple[str, str, Any] = (pattern, stage, function)
+            self._parts.checks.append(added)
+            compiled = [declaration for declaration in self.registry if declaration.plan is not None]
+            try:
+                for declaration in compiled:
                     self._compile(declaration)
+            except ConfigurationError:
+                self._parts.checks.remove(added)  # a check that was refused must not fail what is declared later
+                for declaration in compiled:
+                    self._compile(declaration)
+                raise
             return function
 
         return add
@@ -162,13 +172,7 @@ class Guard:
             ConfigurationError: if another guard has bound it, or its wiring cannot hold.
         """
         if declaration.owner is not None and declaration.owner is not self:
-            raise ConfigurationError(
-                "BG132",
-                "another guard has bound this handler",
-                where=f"{declaration.command.name} {declaration.where}",
-                why="one handler would run under two guards with different rules",
-                fix="declare it in a registry of its own, or use one guard",
-            )
+            raise _foreign(declaration)
         declaration.owner = self
         if declaration.shape.unresolved:  # its model is defined later in the module: compile at the first call
             declaration.entry = self._late(declaration)
@@ -210,27 +214,28 @@ class Guard:
 
     def _direct_call(self, plan: Plan, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call:
         parent = running.get()
-        bind = plan.shape.bind
-        if bind is not None:
-            raw, context = bind(*args, **kwargs)
+        shape = plan.shape
+        shape.require(args, kwargs)
+        if shape.bind is not None:
+            raw, context = _bound(plan, shape.bind(*args, **kwargs))
         else:
-            raw, context = plan.shape.take(args, kwargs), None
+            raw, context = shape.take(args, kwargs), None
         if context is None:
             context = self._present_context(parent)
         return plan.call(raw, context, args, kwargs, parent)
 
     def _present_context(self, parent: Call | None) -> Context | None:
-        context = _acting.get()
-        if context is not None:
+        context, inside = _acting.get()
+        if context is not None and inside is parent:
             return context
-        if parent is not None:
+        if parent is not None:  # the running call says who acts, not a block that was opened around it
             return parent.context  # type: ignore[no-any-return]
-        return self._context() if self._context is not None else None
+        return _context(self._context(), "Guard(context=…) returned") if self._context is not None else None
 
     @contextmanager
     def acting(self, context: Context) -> Iterator[Context]:
         """Direct calls inside the block come from this Context. Integrations do this for every request."""
-        token = _acting.set(context)
+        token = _acting.set((_context(context, "acting() was given", needed=True), running.get()))
         try:
             yield context
         finally:
@@ -250,7 +255,10 @@ class Guard:
         Raises:
             ConfigurationError: for a command that is ``async def``, and for wiring that fails only when it is used.
         """
-        plan = self._plan(command)
+        declaration = self.registry.get(command) if type(command) is str else None
+        plan = declaration.plan if declaration is not None else None
+        if plan is None:
+            plan = self._plan(command)
         if not plan.sync:
             raise ConfigurationError(
                 "BG165",
@@ -265,9 +273,9 @@ class Guard:
         self, command: str | Callable[..., Any], payload: Any = None, *, context: Context | None = None, session: Any = None
     ) -> Outcome:
         """``run`` for async handlers. A sync handler runs in a thread, with the caller's context variables."""
-        plan = self._plan(command)
+        plan = self._plan(command, sync=False)
         call = self._edge_call(plan, payload, context, session)
-        if plan.sync and plan is not self._unknown:
+        if plan.sync:
             return await in_thread(run_sync, plan.entry, call)
         return await plan.entry(call)
 
@@ -280,36 +288,28 @@ class Guard:
                 fix="call the function itself, or give the other parameters defaults",
             )
         parent = running.get()
-        if context is None:
-            context = self._present_context(parent)
+        context = self._present_context(parent) if context is None else _context(context, "context= is")
         raw = {} if payload is None else payload
         return plan.call(raw, context, None, None, parent, session, resume)
 
-    def _plan(self, command: str | Callable[..., Any]) -> Plan:
+    def _plan(self, command: str | Callable[..., Any], *, sync: bool = True) -> Plan:
         declaration = getattr(command, "__botguard__", None) if not isinstance(command, str) else self.registry.get(command)
         if declaration is None:
             if not isinstance(command, str):
                 raise ConfigurationError("BG138", f"{command!r:.80} is not guarded", fix="decorate it with @guard.command")
-            return self._unknown
+            return self._unknown_plan(sync)
         if declaration.owner is not self:
-            raise declaration.unbound()
+            raise _foreign(declaration) if declaration.owner is not None else declaration.unbound()
         return declaration.plan or self._compile(declaration)
 
-    def _unknown_plan(self) -> Plan:
-        """Names that no command has are a caller's input: refused, audited and rate limited like any denial."""
-
-        def unknown_command() -> None:
-            """Never reached."""
-
-        command = make_command("unknown-command", {"public": True, "effects": "read"})
-        declaration = Declaration(command, unknown_command, Shape(unknown_command, {}, None, None))  # type: ignore[arg-type]
-        plan = compile_plan(self._parts, declaration)
-        kept = [stage for stage in plan.stages if stage.name in ("record", "edge")]
-
-        async def refuse(call: Call) -> Outcome:
-            return refusal(Status.DENIED, Reason.NOT_FOUND)
-
-        return Plan(declaration, plan.storage, plan.runtime, True, kept, refuse)
+    def _unknown_plan(self, sync: bool) -> Plan:
+        """For names that no command has, in the wanted colour if the storage can be had in it."""
+        storage = self._parts.storage
+        sync = storage.colour != "async" and (sync or storage.for_async() is None)
+        plan = self._unknown.get(sync)
+        if plan is None:
+            plan = self._unknown[sync] = unknown_plan(self._parts, sync)
+        return plan
 
     # -- confirming -----------------------------------------------------------------------------------------------
 
@@ -322,7 +322,7 @@ class Guard:
             payload: needed again only for commands with secret fields, which are not stored while waiting.
         """
         request = self._request(self._parts.storage.approvals.by_token(token))
-        plan, call = self._resumed(request, context, payload)
+        plan, call = self._resumed(request, context, payload, sync=True)
         return run_sync(plan.entry, call)
 
     async def confirm_async(self, token: str, *, context: Context, payload: Any = None) -> Outcome:
@@ -330,7 +330,7 @@ class Guard:
         storage = self._parts.storage.for_async() or self._parts.storage
         found = storage.approvals.by_token(token)
         request = await found if hasattr(found, "__await__") else found
-        plan, call = self._resumed(request, context, payload)  # type: ignore[arg-type]
+        plan, call = self._resumed(request, context, payload, sync=False)  # type: ignore[arg-type]
         return await (in_thread(run_sync, plan.entry, call) if plan.sync else plan.entry(call))
 
     @staticmethod
@@ -339,10 +339,14 @@ class Guard:
             raise ConfigurationError("BG165", "this storage is asynchronous", fix="await guard.confirm_async(...)")
         return found  # type: ignore[no-any-return]
 
-    def _resumed(self, request: ApprovalRequest | None, context: Context, payload: Any) -> tuple[Plan, Call]:
+    def _resumed(
+        self, request: ApprovalRequest | None, context: Context, payload: Any, sync: bool
+    ) -> tuple[Plan, Call]:
+        _context(context, "context= is", needed=True)
         declaration = self.registry.get(request.command) if request is not None else None
         if request is None or declaration is None or request.org != context.org:
-            return self._unknown, self._edge_call(self._unknown, None, context)
+            plan = self._unknown_plan(sync)
+            return plan, self._edge_call(plan, None, context)
         plan = self._plan(request.command)
         raw = json.loads(request.payload) if request.payload is not None and payload is None else payload
         call = self._edge_call(plan, raw, context, None, request)
@@ -352,6 +356,7 @@ class Guard:
     def decline(self, token: str, *, context: Context) -> Outcome:
         """The requester says no: the request is closed, and a repeated delivery is told so."""
         request = self._request(self._parts.storage.approvals.by_token(token))
+        _context(context, "context= is", needed=True)
         if request is None or request.org != context.org:
             return refusal(Status.DENIED, Reason.CONFIRMATION_INVALID)
         plan = self._plan(request.command)
@@ -454,6 +459,53 @@ class Guard:
         return total
 
 
+def _context(context: Any, source: str, *, needed: bool = False) -> Context | None:
+    """The Context itself; anything else is a mistake of the host's code that nobody may be authorised by."""
+    if type(context) is Context or (context is None and not needed):
+        return context
+    if isinstance(context, Context):
+        return context
+    raise ConfigurationError(
+        "BG123",
+        f"{source} {context!r:.60}, which is no Context",
+        why="nobody could be authorised by it",
+        fix="give Context(org='acme', actor=Actor('u1'), channel='web')",
+    )
+
+
+def _bound(plan: Plan, said: Any) -> tuple[Any, Context | None]:
+    if type(said) is not tuple or len(said) != 2:
+        raise ConfigurationError(
+            "BG119",
+            f"bind= returned {said!r:.60}",
+            where=f"{plan.command.name} {plan.declaration.where}",
+            why="the guard would take something else for the payload, or for who asks",
+            fix="return a tuple (payload, context); the context may be None",
+        )
+    return said[0], _context(said[1], "bind= returned as context")
+
+
+def _resolver(context: Any) -> Callable[..., Context | None] | None:
+    if context is None or (callable(context) and not is_async(context)):
+        return context  # type: ignore[no-any-return]
+    raise ConfigurationError(
+        "BG174",
+        f"Guard(context={context!r:.60}) is " + ("async def" if callable(context) else "not a function"),
+        why="a direct call asks it for its Context, and a synchronous one cannot wait",
+        fix="give a plain function that returns a Context or None",
+    )
+
+
+def _foreign(declaration: Declaration) -> ConfigurationError:
+    return ConfigurationError(
+        "BG132",
+        "another guard has bound this handler",
+        where=f"{declaration.command.name} {declaration.where}",
+        why="one handler would run under two guards with different rules",
+        fix="declare it in a registry of its own, or use one guard",
+    )
+
+
 def _authorizer(access: Any) -> Any:
     if access is None:
         raise ConfigurationError(
@@ -500,7 +552,7 @@ def _decorator(name: str, options: CommandOptions, registry: CommandRegistry, de
         inner: Any = function
         kind = type(function) if isinstance(function, staticmethod | classmethod) else None
         if kind is not None:
-            inner = function.__func__  # type: ignore[attr-defined]
+            inner = function.__func__  # type: ignore[union-attr]
         inner = check_function(inner, name)
         shape = Shape(inner, local_names, command.request, command.bind)
         declaration = Declaration(command, inner, shape)

@@ -20,23 +20,28 @@ from botguard.ports.runtime import Clock
 __all__ = ["LocalLimiter"]
 
 _GRANTED = Reservation(True)
+_make = tuple.__new__
 
 
 class _Counters:
     """Calls per bucket in fixed windows, for ``fixed-window`` and ``sliding-window-counter``."""
 
-    __slots__ = ("amount", "before", "index", "now", "sliding", "stale", "window")
+    __slots__ = ("amount", "before", "end", "index", "now", "sliding", "stale", "window")
 
     def __init__(self, limit: Limit) -> None:
         self.amount, self.window = limit.amount, limit.window
         self.sliding = limit.strategy == "sliding-window-counter"
-        self.index = -1
+        self.index, self.end = -1, float("-inf")
         self.now: dict[str, int] = {}
         self.before: dict[str, int] = {}
         self.stale: list[dict[str, int]] = []
 
-    def turn(self, index: int) -> None:
+    def turn(self, time: float) -> None:
         """A new window began."""
+        index = int(time // self.window)
+        self.end = (index + 1) * self.window
+        if index == self.index:  # a float's rounding at the window's edge
+            return
         self.stale.append(self.before)
         if index == self.index + 1:
             self.before = self.now
@@ -47,33 +52,33 @@ class _Counters:
 
     def wait(self, bucket: str, time: float) -> float:
         """0 if one more call fits, else seconds until it may."""
-        index = int(time // self.window)
-        if index != self.index:
-            self.turn(index)
-        if self.stale:
-            self.sweep()
-        count = self.now.get(bucket, 0)
-        gone = time - index * self.window
+        if time >= self.end:
+            self.turn(time)
+        return self._weigh(self.now.get(bucket, 0), self.before.get(bucket, 0), time - self.index * self.window)
+
+    def _weigh(self, count: int, before: int, gone: float) -> float:
+        if not before and count < self.amount:
+            return 0.0
         if not self.sliding:
             return 0.0 if count < self.amount else self.window - gone
-        before = self.before.get(bucket, 0)
-        if not before:
-            return 0.0 if count < self.amount else self._full(count, gone)
         weighted = int(before * (self.window - gone) / self.window)
         if weighted + count < self.amount:
             return 0.0
         room = self.amount - count
-        if room > 0:  # wait until the previous window weighs less than the room
-            return max(self.window - gone - room * self.window / before, 0.001)
+        if room > 0:  # the previous window must weigh less than the room: at the very moment it still weighs as much
+            return max(self.window - gone - room * self.window / before, 0.0) + 0.001
         return self._full(count, gone)
 
     def _full(self, count: int, gone: float) -> float:
         # This window's own calls fill the limit: they must fade in the next one, as "the window before".
         return self.window - gone + max(self.window - self.amount * self.window / count, 0.0) + 0.001
 
-    def take(self, bucket: str) -> None:
+    def take(self, bucket: str, time: float, token: str) -> None:
         """Count one call; ``wait`` was asked just before, under the same lock."""
-        self.now[bucket] = self.now.get(bucket, 0) + 1
+        if self.stale:
+            self.sweep()
+        now = self.now
+        now[bucket] = now.get(bucket, 0) + 1
 
     def give_back(self, bucket: str, time: float, taken: float) -> None:
         """Take one call back from the window that it was counted in."""
@@ -95,7 +100,9 @@ class _Counters:
 class _Log:
     """Times of calls per bucket, for ``moving-window``: exact, and O(limit) memory per bucket."""
 
-    __slots__ = ("amount", "order", "times", "window")
+    __slots__ = ("amount", "times", "window")
+    #: Never to be judged at a glance (see LocalLimiter.reserve).
+    end, before, now = float("-inf"), (), {}  # type: ignore[var-annotated]
 
     def __init__(self, limit: Limit) -> None:
         self.amount, self.window = limit.amount, limit.window
@@ -113,7 +120,7 @@ class _Log:
             del self.times[bucket]
         return 0.0 if len(log) < self.amount else log[len(log) - self.amount] + self.window - time
 
-    def take(self, bucket: str, time: float) -> None:
+    def take(self, bucket: str, time: float, token: str) -> None:
         """Count one call."""
         log = self.times.get(bucket)
         if log is None:
@@ -142,6 +149,8 @@ class _Slots:
     """Calls that run now per bucket, for ``concurrent``: leases, so that a lost call's slot comes back."""
 
     __slots__ = ("amount", "held", "window")
+    #: Never to be judged at a glance (see LocalLimiter.reserve).
+    end, before, now = float("-inf"), (), {}  # type: ignore[var-annotated]
 
     def __init__(self, limit: Limit) -> None:
         self.amount, self.window = limit.amount, limit.window
@@ -178,6 +187,8 @@ class LocalLimiter:
         self._monotonic: Callable[[], float] = clock.monotonic
         self._lock = threading.Lock()
         self._states: dict[str, Any] = {}
+        #: The states of a stage's limits by the identity of its tuple, which it passes every time.
+        self._by_id: dict[int, tuple[tuple[Limit, ...], tuple[Any, ...]]] = {}
 
     def _state(self, limit: Limit) -> Any:
         state = self._states.get(limit.tag)
@@ -186,27 +197,35 @@ class LocalLimiter:
             state = self._states.setdefault(limit.tag, kind(limit))
         return state
 
+    def _states_of(self, limits: tuple[Limit, ...]) -> tuple[Any, ...]:
+        known = self._by_id.get(id(limits))
+        if known is not None and known[0] is limits:
+            return known[1]
+        states = tuple([self._state(limit) for limit in limits])
+        if len(self._by_id) > 1000:  # a caller that makes new tuples all the time must not grow this
+            self._by_id.clear()
+        self._by_id[id(limits)] = (limits, states)
+        return states
+
     def reserve(self, limits: tuple[Limit, ...], buckets: tuple[str, ...], token: str) -> Reservation:
         """See the port."""
-        known = self._states
+        known = self._by_id.get(id(limits))
+        states = known[1] if known is not None and known[0] is limits else self._states_of(limits)
         time = self._monotonic()
-        states = [known.get(limit.tag) or self._state(limit) for limit in limits]
         with self._lock:
-            refused = self._first_full(limits, states, buckets, time)
-            if refused is not None:
-                return refused
-            for state, bucket in zip(states, buckets, strict=True):
-                if type(state) is _Counters:
-                    state.now[bucket] = state.now.get(bucket, 0) + 1
-                elif type(state) is _Log:
-                    state.take(bucket, time)
-                else:
-                    state.take(bucket, time, token)
-        return tuple.__new__(Reservation, (True, None, 0.0, (time, token)))
+            # Most calls find room at a glance: a window that is not over, no calls in the one before, few in this one.
+            for state, bucket in zip(states, buckets):  # noqa: B905 - made in pairs
+                if (
+                    time >= state.end or bucket in state.before or state.now.get(bucket, 0) >= state.amount
+                ) and state.wait(bucket, time):
+                    return self._first_full(limits, states, buckets, time) or _GRANTED
+            for state, bucket in zip(states, buckets):  # noqa: B905
+                state.take(bucket, time, token)
+        return _make(Reservation, (True, None, 0.0, (time, token)))
 
     @staticmethod
     def _first_full(
-        limits: tuple[Limit, ...], states: list[Any], buckets: tuple[str, ...], time: float
+        limits: tuple[Limit, ...], states: tuple[Any, ...], buckets: tuple[str, ...], time: float
     ) -> Reservation | None:
         worst: Reservation | None = None
         for n, state in enumerate(states):
@@ -218,7 +237,7 @@ class LocalLimiter:
     def test(self, limits: tuple[Limit, ...], buckets: tuple[str, ...]) -> Reservation:
         """See the port."""
         time = self._monotonic()
-        states = [self._state(limit) for limit in limits]
+        states = self._states_of(limits)
         with self._lock:
             return self._first_full(limits, states, buckets, time) or _GRANTED
 

@@ -6,12 +6,13 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
-from botguard.command import Command, Declaration
+from botguard.command import Command, Declaration, make_command
 from botguard.errors import ConfigurationError
 from botguard.limiter import LocalLimiter
 from botguard.observability.meter import CommandMeter
 from botguard.options import Effects, Mode
-from botguard.pipeline.call import Call
+from botguard.outcome import Outcome, Reason, Status
+from botguard.pipeline.call import Call, refusal
 from botguard.pipeline.codec import ResultCodec
 from botguard.pipeline.compose import compose
 from botguard.pipeline.identity import Identity
@@ -44,7 +45,10 @@ from botguard.stages.work import Work
 from botguard.validation.bounds import check_bounds
 from botguard.wrapping import Shape, is_async
 
-__all__ = ["Parts", "Plan", "compile_plan"]
+__all__ = ["UNKNOWN", "Parts", "Plan", "compile_plan", "unknown_plan"]
+
+#: What a name that no command has is counted and audited as.
+UNKNOWN = make_command("unknown-command", {"public": True, "effects": "read"})
 
 #: Fields that nobody can change in place.
 _ATOMS = {"str", "int", "float", "bool", "bytes", "Decimal", "date", "datetime", "time", "timedelta", "UUID"}
@@ -155,9 +159,25 @@ def compile_plan(parts: Parts, declaration: Declaration) -> Plan:
         not sync,
         command.retry.attempts if command.retry is not None else 1,
         model is not None and all(getattr(f.annotation, "__name__", "") in _ATOMS for f in model.model_fields.values()),
+        shape.plain,
     )
     parts.meter.register(command.name, command.module)
     return Plan(declaration, storage, runtime, sync, stages, handler)
+
+
+def unknown_plan(parts: Parts, sync: bool) -> Plan:
+    """For names that no command has. They are a caller's input: refused, audited and rate limited like any denial."""
+
+    def unknown_command() -> None:
+        """Never reached."""
+
+    async def refuse(call: Call) -> Outcome:
+        return refusal(Status.DENIED, Reason.NOT_FOUND)
+
+    declaration = Declaration(UNKNOWN, unknown_command, Shape(unknown_command, {}, None, None))  # type: ignore[arg-type]
+    storage = _storage_for(parts.storage, UNKNOWN, sync)
+    stages: list[Stage] = [Record(UNKNOWN, parts.meters, parts.refusals), Edge(parts.budget)]
+    return Plan(declaration, storage, parts.runtimes[0 if sync else 1], sync, stages, refuse)
 
 
 def _storage_for(storage: Storage, command: Command, sync: bool) -> Storage:

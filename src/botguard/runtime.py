@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import random
 import secrets
@@ -11,10 +10,23 @@ import time as system_time
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import AbstractAsyncContextManager
 from itertools import count
-from typing import Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 from botguard.ports.colour import MaybeAwaitable
 from botguard.ports.runtime import Clock, TimeoutScope
+
+if TYPE_CHECKING:
+    import asyncio
+else:
+    # asyncio costs more to import than all of botguard, and a synchronous host never needs it.
+    class _Later:
+        def __getattr__(self, name: str) -> Any:
+            global asyncio  # noqa: PLW0603 - the real module takes this object's place at its first use
+            import asyncio
+
+            return getattr(asyncio, name)
+
+    asyncio = _Later()
 
 __all__ = ["AsyncRuntime", "SyncRuntime", "SystemClock", "in_thread", "is_loop_running", "run_alone"]
 

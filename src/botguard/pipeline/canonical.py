@@ -17,7 +17,11 @@ from operator import itemgetter
 from typing import Any
 from uuid import UUID
 
-__all__ = ["Uncanonical", "canonical", "digest", "model_encoder"]
+__all__ = ["Uncanonical", "canonical", "digest", "hashed", "model_encoder", "simple"]
+
+#: Exact types whose ``ascii`` never changes and never collides, None excepted, which no key may hold.
+NAMED = frozenset((str, int, bool))
+_SIMPLE = NAMED | {type(None)}
 
 
 class Uncanonical(ValueError):
@@ -26,7 +30,11 @@ class Uncanonical(ValueError):
 
 def digest(*parts: str) -> str:
     """A 40-character name for parts, none of which can run into its neighbour. Not secret, not reversible."""
-    text = "".join([f"{len(part)}:{part}" for part in parts])
+    return hashed("".join([f"{len(part)}:{part}" for part in parts]))
+
+
+def hashed(text: str) -> str:
+    """The 40-character name of a text that is unambiguous already."""
     return blake2b(text.encode("utf-8", "surrogatepass"), digest_size=20).hexdigest()
 
 
@@ -116,17 +124,18 @@ def model_encoder(model: Any) -> Callable[[Any], str]:
     names = tuple(model.__pydantic_fields__) if hasattr(model, "__pydantic_fields__") else ()
     if not names or model.model_config.get("extra") == "allow":
         return canonical
-    pick = itemgetter(*names)
-    by_type = _BY_TYPE
+    # One field more than once changes nothing in what is unequal, and itemgetter gives a tuple only for two or more.
+    pick = itemgetter(*names) if len(names) > 1 else itemgetter(names[0], names[0])
 
     def encode(payload: Any) -> str:
         if type(payload) is not model:
             return canonical(payload)
         values = pick(payload.__dict__)
-        parts = []
-        for value in values if len(names) > 1 else (values,):
-            spell = by_type.get(type(value))
-            parts.append(canonical(value) if spell is None else spell(value))
-        return "".join(parts)
+        return ascii(values) if simple(values) else canonical(values)
 
     return encode
+
+
+def simple(values: tuple[Any, ...]) -> bool:
+    """True if ``ascii`` spells the tuple canonically: exact types whose repr is stable, injective and typed."""
+    return _SIMPLE.issuperset(map(type, values))

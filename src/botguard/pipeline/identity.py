@@ -11,7 +11,7 @@ from botguard.command import Command
 from botguard.errors import ConfigurationError
 from botguard.outcome import Outcome, Reason, Status
 from botguard.pipeline.call import Call, refusal
-from botguard.pipeline.canonical import Uncanonical, canonical, digest, model_encoder
+from botguard.pipeline.canonical import NAMED, Uncanonical, canonical, digest, model_encoder
 
 __all__ = ["Identity", "compile_template"]
 
@@ -63,6 +63,7 @@ class Identity:
 
     def __init__(self, command: Command, model: Any, fingerprint_key: bytes) -> None:
         self._command = command.name
+        self._scope = f"{len(command.name)}:{command.name}3:key"
         self._encode = model_encoder(model) if model is not None else canonical
         self._secret = fingerprint_key
         self._key: Callable[[Any], Any] | None = None
@@ -74,13 +75,11 @@ class Identity:
     def __call__(self, call: Call) -> Outcome | None:
         """Name the intent; an outcome if its key cannot be made."""
         try:
-            if call.row_key is None:
-                refused = self._name(call)
-                if refused is not None:
-                    return refused
-            call.fingerprint = blake2b(
-                self._encode(call.payload).encode("utf-8", "surrogatepass"), key=self._secret, digest_size=16
-            ).digest()
+            if call.row_key is None and (refused := self._name(call)) is not None:
+                return refused
+            # The secret goes first: blake2 cannot be extended, so this is as good a key as its key=, at half the price.
+            spelt = self._secret + self._encode(call.payload).encode("utf-8", "surrogatepass")
+            call.fingerprint = blake2b(spelt, digest_size=16).digest()
         except Uncanonical:
             return refusal(Status.INVALID, Reason.INVALID_PAYLOAD)
         return None
@@ -94,9 +93,16 @@ class Identity:
                 outcome = refusal(Status.INVALID, Reason.KEY_MISSING)
                 outcome.error = error
                 return outcome
-            if value is None or (type(value) is tuple and _lacks(value)):
+            if type(value) is not tuple:
+                value = (value,)
+            if NAMED.issuperset(map(type, value)):
+                spelt = ascii(value)
+            elif _lacks(value):
                 return refusal(Status.INVALID, Reason.KEY_MISSING)
-            call.row_key = digest(org, self._command, "key", value if type(value) is str else canonical(value))
+            else:
+                spelt = canonical(value)
+            text = f"{len(org)}:{org}{self._scope}{spelt}"
+            call.row_key = blake2b(text.encode("utf-8", "surrogatepass"), digest_size=20).hexdigest()
         elif call.context.delivery is not None:
             call.row_key = digest(org, self._command, "delivery", call.context.channel, call.context.delivery)
         else:

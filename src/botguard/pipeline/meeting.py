@@ -55,8 +55,13 @@ class Meeting:
 
     async def look(self, call: Call) -> Outcome | None:
         """Peek at the key: an outcome if it is settled or running, None if this caller may try to claim it."""
-        row = await self._peek(call)
-        return None if row is None else await self.meet(call, row)
+        try:
+            row = call.stores.idempotency.peek(call.row_key)  # type: ignore[arg-type]
+            if hasattr(row, "__await__"):
+                row = await call.bridge(row)
+        except StoreUnavailable:
+            return None  # the claim asks again, and decides by the command's effects what that means
+        return None if row is None else await self.meet(call, row)  # type: ignore[arg-type]
 
     async def _peek(self, call: Call) -> Row | None:
         try:
@@ -64,7 +69,7 @@ class Meeting:
             if hasattr(row, "__await__"):
                 row = await call.bridge(row)
         except StoreUnavailable:
-            return None  # the claim asks again, and decides by the command's effects what that means
+            return None
         return row  # type: ignore[return-value]
 
     async def meet(self, call: Call, row: Row) -> Outcome | None:

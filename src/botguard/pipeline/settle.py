@@ -18,14 +18,15 @@ from botguard.ports.storage import COMPLETION_WITH_EVENT
 
 __all__ = ["Settlement"]
 
+_DONE, _LOST = RowState.DONE, Ack.LOST  # an enum's member is slow to look up on 3.11
+
 
 class Settlement:
     """Knows, for one command, what to store for an outcome and what to do when it cannot be stored."""
 
     def __init__(self, command: Command, codec: Codec | None, spool: Spool | None, atomic: frozenset[str]) -> None:
-        self._codec, self._spool = codec, spool
+        self._codec, self._spool = codec, spool  # no codec: the command discards its results
         self._keep = command.keep
-        self._discard = command.result == "discard"
         self._final = (Rejected, *command.final)
         self._with_event = COMPLETION_WITH_EVENT in atomic
 
@@ -35,7 +36,7 @@ class Settlement:
 
     def body(self, call: Call, value: Any) -> bytes | None:
         """The result as it is stored; None, with a note on the outcome, where it cannot be."""
-        if self._discard or self._codec is None:
+        if self._codec is None:
             return None
         try:
             return self._codec.encode(value)
@@ -50,8 +51,9 @@ class Settlement:
 
     async def done(self, call: Call, outcome: Outcome) -> None:
         """Store a success. Trouble becomes a note: the effect happened, so the caller gets his value."""
-        body = self.body(call, outcome.value)
-        await self._finish(call, RowState.DONE, body, self.event(call, outcome))
+        body = None if self._codec is None else self.body(call, outcome.value)
+        seal(call, outcome)
+        await self._finish(call, _DONE, body, event_of(call, outcome) if self._with_event else None)
 
     async def failed(self, call: Call, outcome: Outcome) -> None:
         """Store a final failure."""
@@ -62,34 +64,44 @@ class Settlement:
 
     async def park(self, call: Call, outcome: Outcome) -> None:
         """Say that the effect is unknown; the row waits for reconcile or a person."""
-        outcome.reasons = (*outcome.reasons, Reason.EFFECT_UNKNOWN)
+        if Reason.EFFECT_UNKNOWN not in outcome.reasons:
+            outcome.reasons = (*outcome.reasons, Reason.EFFECT_UNKNOWN)
         await self._finish(call, RowState.UNKNOWN, None, self.event(call, outcome))
 
     async def _finish(self, call: Call, state: RowState, body: bytes | None, event: Event | None) -> None:
         try:
-            ack = await self._write(call, state, body, event)
-        except StoreUnavailable as error:
-            self.lost(call, state, body, error)
-            return
+            ack = call.stores.idempotency.finish(
+                call.row_key, call.claim_id, state, body, self._keep, call.attempt, event  # type: ignore[arg-type]
+            )
+            if hasattr(ack, "__await__"):
+                ack = await call.bridge(ack)
         except ConfigurationError:
             raise
         except Exception as error:  # noqa: BLE001 - a store's bug is not the caller's failure; the effect happened
-            self.lost(call, state, body, error)
-            return
-        self.acknowledge(call, ack, event)
+            ack = await self._once_more(call, state, body, event, error)
+            if ack is None:
+                self.lost(call, state, body, error)
+                return
+        self.acknowledge(call, ack, event)  # type: ignore[arg-type]
 
-    async def _write(self, call: Call, state: RowState, body: bytes | None, event: Event | None) -> Ack:
-        ack = call.stores.idempotency.finish(
-            call.row_key, call.claim_id, state, body, self._keep, call.attempt, event  # type: ignore[arg-type]
-        )
-        if hasattr(ack, "__await__"):
-            ack = await call.bridge(ack)
-        return ack  # type: ignore[return-value]
+    async def _once_more(
+        self, call: Call, state: RowState, body: bytes | None, event: Event | None, error: Exception
+    ) -> Ack | None:
+        """If only the answer may have been lost, ask again: the claim id makes the two one. None: the store is down."""
+        if not isinstance(error, StoreUnavailable) or not error.maybe_applied:
+            return None
+        try:
+            ack = call.stores.idempotency.finish(
+                call.row_key, call.claim_id, state, body, self._keep, call.attempt, event  # type: ignore[arg-type]
+            )
+            return await call.bridge(ack) if hasattr(ack, "__await__") else ack  # type: ignore[return-value, arg-type]
+        except StoreUnavailable:
+            return None
 
     def acknowledge(self, call: Call, ack: Ack, event: Event | None) -> None:
         """Draw the consequences of the store's answer."""
         call.settled = True
-        if ack is Ack.LOST:
+        if ack is _LOST:
             call.note(Reason.LEASE_LOST, degraded=True)
         elif event is not None:
             call.audited = True
@@ -116,14 +128,17 @@ class Settlement:
             call.note(Reason.AUDIT_LOST, degraded=True)
 
     async def release(self, call: Call) -> None:
-        """Give the key back: no effect happened. If the store does not take it, the lease's end will."""
-        call.settled = True
+        """Give the key back: no effect happened. If the store does not take it, the lease's end will.
+
+        It is carried to its end though the caller is cancelled meanwhile; an interruption leaves it to be repeated.
+        """
         try:
             ack = call.stores.idempotency.release(call.row_key, call.claim_id)  # type: ignore[arg-type]
             if hasattr(ack, "__await__"):
-                await call.bridge(ack)
+                await call.plan.runtime.shield(call.bridge(ack))
         except StoreUnavailable:
             call.degraded = True
+        call.settled = True
 
     async def abandon(self, call: Call) -> None:
         """An interruption stopped a running handler of ``external`` effects: nobody can know, so say so."""

@@ -30,34 +30,23 @@ def seal(call: Call, outcome: Outcome) -> Outcome:
 
 def event_of(call: Call, outcome: Outcome, kind: str = "run", count: int = 1) -> Event:
     """The audit event of a sealed outcome; its id is also the outcome's."""
-    runtime = call.plan.runtime
-    context = call.context
-    actor = context.actor if context is not None else None
+    plan, context = call.plan, call.context
+    runtime = plan.runtime
     event_id = runtime.new_id()
+    org = channel = actor = correlation = ""
+    if context is not None:
+        org, channel, correlation = context.org, context.channel, context.correlation_id or ""
+        if context.actor is not None:
+            actor = context.actor.id
     if kind == "run":
         outcome.event_id = event_id
+    status = outcome.status
     return _make(
         Event,
         (
-            event_id,
-            kind,
-            runtime.clock.time(),
-            context.org if context is not None else "",
-            actor.id if actor is not None else "",
-            call.person,
-            context.channel if context is not None else "",
-            call.plan.command.name,
-            outcome.status._value_,
-            ",".join(outcome.reasons) if outcome.reasons else "",
-            outcome.attempts,
-            outcome.duration * 1000.0,
-            outcome.status is _SUCCEEDED,
-            outcome.replayed,
-            outcome.degraded,
-            call.row_key or "",
-            ",".join(call.shadow) if call.shadow else "",
-            call.policy_digest,
-            (context.correlation_id or "") if context is not None else "",
-            count,
+            event_id, kind, runtime.clock.time(), org, actor, call.person, channel, plan.command.name, status._value_,
+            ",".join(outcome.reasons) if outcome.reasons else "", outcome.attempts, outcome.duration * 1000.0,
+            status is _SUCCEEDED, outcome.replayed, outcome.degraded, call.row_key or "",
+            ",".join(call.shadow) if call.shadow else "", call.policy_digest, correlation, count,
         ),
-    )
+    )  # fmt: skip

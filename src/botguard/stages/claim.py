@@ -30,6 +30,7 @@ class Claim:
         self, command: Command, meeting: Meeting, settlement: Settlement, breaker: Any = None, with_event: bool = False
     ) -> None:
         self._command, self._meeting, self._settlement = command, meeting, settlement
+        self._name, self._version = command.name, command.version
         self._takeover = command.effects is not Effects.EXTERNAL
         self._lease = (command.deadline or 3600.0) + command.grace
         self._breaker = breaker
@@ -38,26 +39,27 @@ class Claim:
 
     async def around(self, call: Call, proceed: Proceed) -> Outcome:
         """Claim, run the rest, release if the handler never began."""
-        refused = self._impossible(call)
-        if refused is not None:
-            return refused
+        if call.parent is not None or (self._breaker is not None and self._breaker() is not None):
+            refused = self._impossible(call)
+            if refused is not None:
+                return refused
         call.claim_id = call.plan.runtime.new_id()
         try:
             lost = await self._acquire(call)
         except BaseException:
             # The answer was on its way: the row may bear our claim id. Its handler never ran, so give the key back.
-            await call.plan.runtime.shield(self._settlement.release(call))
+            await self._settlement.release(call)
             raise
         if lost is not None:
             return lost
         try:
             outcome = await self._joinable(call, proceed) if self._join else await proceed(call)
+            if not call.began and not call.settled and call.claim_id:
+                await self._settlement.release(call)
         except BaseException:
-            if not call.began and not call.settled:
-                await call.plan.runtime.shield(self._settlement.release(call))
+            if not call.began and not call.settled and call.claim_id:
+                await self._settlement.release(call)
             raise
-        if not call.began and not call.settled and call.claim_id:
-            await self._settlement.release(call)
         return outcome
 
     async def _joinable(self, call: Call, proceed: Proceed) -> Outcome:
@@ -87,50 +89,59 @@ class Claim:
 
     async def _acquire(self, call: Call) -> Outcome | None:
         try:
-            return await self._decide(call, await self._ask(call))
+            if self._must_audit:
+                answer: Any = await self._audited(call)
+            else:
+                answer = call.stores.idempotency.claim(self._request(call))
+            if hasattr(answer, "__await__"):
+                answer = await call.bridge(answer)
+            if answer.won:
+                call.fence = answer.fence
+                return None
+            return await self._decide(call, answer)
+        except StoreUnavailable as error:
+            if not error.maybe_applied:
+                return self._without_store(call, error)
+        return await self._ask_again(call)
+
+    def _request(self, call: Call, supersede: str | None = None) -> ClaimRequest:
+        return _make(
+            ClaimRequest,
+            (
+                call.row_key, call.context.org, self._name, call.claim_id, call.person, call.fingerprint,
+                self._version, self._lease, self._takeover, supersede,
+            ),
+        )  # fmt: skip
+
+    async def _ask_again(self, call: Call) -> Outcome | None:
+        """The answer was lost. The same claim id wins if the first statement was stored, and if it was not."""
+        try:
+            answer = await self._ask(call)
+            return None if answer.won else await self._decide(call, answer)
         except StoreUnavailable as error:
             return self._without_store(call, error)
 
     async def _ask(self, call: Call, supersede: str | None = None) -> ClaimAnswer:
-        command = self._command
-        request = _make(
-            ClaimRequest,
-            (
-                call.row_key,
-                call.context.org,
-                command.name,
-                call.claim_id,
-                call.person,
-                call.fingerprint,
-                command.version,
-                self._lease,
-                self._takeover,
-                supersede,
-            ),
-        )
-        started = event_of(call, seal(call, Outcome(Status.IN_FLIGHT)), "started") if self._must_audit else None
-        try:
-            answer = await self._claim(call, request, started if self._with_event else None)
-        except StoreUnavailable as error:
-            if not error.maybe_applied:
-                raise
-            answer = await self._claim(call, request, None)  # the same claim id: it wins if the first one was stored
-        if answer.won and started is not None and not self._with_event:
+        answer = call.stores.idempotency.claim(self._request(call, supersede))
+        if hasattr(answer, "__await__"):
+            answer = await call.bridge(answer)
+        if answer.won:  # type: ignore[union-attr]
+            call.fence = answer.fence  # type: ignore[union-attr]
+        return answer  # type: ignore[return-value]
+
+    async def _audited(self, call: Call) -> ClaimAnswer:
+        """Claim with a ``started`` event: in the same commit, or stored before the handler may begin."""
+        started = event_of(call, seal(call, Outcome(Status.IN_FLIGHT)), "started")
+        answer = call.stores.idempotency.claim(self._request(call), started if self._with_event else None)
+        if hasattr(answer, "__await__"):
+            answer = await call.bridge(answer)
+        if answer.won and not self._with_event:  # type: ignore[union-attr]
             done = call.stores.events.append(started)
             if hasattr(done, "__await__"):
                 await call.bridge(done)
-        return answer
-
-    async def _claim(self, call: Call, request: ClaimRequest, event: Any) -> ClaimAnswer:
-        answer = call.stores.idempotency.claim(request, event)
-        if hasattr(answer, "__await__"):
-            answer = await call.bridge(answer)
         return answer  # type: ignore[return-value]
 
     async def _decide(self, call: Call, answer: ClaimAnswer) -> Outcome | None:
-        if answer.won:
-            call.fence = answer.fence
-            return None
         row = answer.row
         if row is None:  # pragma: no cover - the port forbids it
             raise ConfigurationError("BG118", "the store refused a claim without the row that stands in its way")
@@ -148,7 +159,6 @@ class Claim:
             call.claim_id = claim_id
             answer = await self._ask(call)
         if answer.won:
-            call.fence = answer.fence
             return None
         call.claim_id = ""
         return refusal(Status.IN_FLIGHT, Reason.RUNNING, retry_after=1.0)

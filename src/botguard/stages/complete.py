@@ -14,6 +14,8 @@ from botguard.pipeline.stage import Proceed
 
 __all__ = ["Complete"]
 
+_SUCCEEDED = Status.SUCCEEDED  # an enum's member is slow to look up on 3.11
+
 
 class Complete:
     """Stores the result, the final failure, or that nobody can know; releases only what surely did not happen."""
@@ -36,7 +38,7 @@ class Complete:
             return outcome
         settlement = self._settlement
         try:
-            if outcome.status is Status.SUCCEEDED:
+            if outcome.status is _SUCCEEDED:
                 await settlement.done(call, outcome)
             elif outcome.status is Status.FAILED:
                 await self._failed(call, outcome)

@@ -12,6 +12,7 @@ from botguard.pipeline.call import Call, details_of
 __all__ = ["Arrange", "Handler"]
 
 _SUCCEEDED = Status.SUCCEEDED
+_NO_NAMES: dict[str, Any] = {}
 
 
 class Arrange(Protocol):
@@ -25,7 +26,11 @@ class Handler:
 
     name = "handler"
 
-    def __init__(self, function: Any, arrange: Arrange, is_async: bool, attempts: int, flat: bool) -> None:
+    def __init__(
+        self, function: Any, arrange: Arrange, is_async: bool, attempts: int, flat: bool, plain: bool
+    ) -> None:
+        #: A call by name hands the payload over as the one positional argument.
+        self._plain = plain
         self._function, self._arrange, self._async = function, arrange, is_async
         # What one attempt does to the payload must not reach the next one; a single attempt needs no copy.
         self._pristine = attempts > 1
@@ -33,10 +38,8 @@ class Handler:
 
     async def __call__(self, call: Call) -> Outcome:
         """Run the handler once."""
-        payload = call.payload
-        if self._pristine:
-            payload = self._fresh(call)
-        args, kwargs = self._arrange(call, payload)
+        payload = self._fresh(call) if self._pristine else call.payload
+        args, kwargs = ((payload,), _NO_NAMES) if self._plain and call.args is None else self._arrange(call, payload)
         call.began = True
         token = running.set(call)
         try:

@@ -67,13 +67,14 @@ def bucket(limit: Limit, call: Call) -> str:
     """Whose counter it is: parts with their lengths, so that no two orgs or users can run into each other."""
     context = call.context
     org = context.org
-    if limit.scope == "user":
-        return f"{limit.tag}|{len(org)}:{org}{call.person}"
-    if limit.scope == "org":
-        return f"{limit.tag}|{org}"
-    if limit.scope == "channel":
-        return f"{limit.tag}|{len(org)}:{org}{context.channel}"
-    return limit.tag
+    _, _, _, _, scope, tag = limit
+    if scope == "user":
+        return f"{tag}|{len(org)}:{org}{call.person}"
+    if scope == "org":
+        return f"{tag}|{org}"
+    if scope == "channel":
+        return f"{tag}|{len(org)}:{org}{context.channel}"
+    return tag
 
 
 class LimitStage:
@@ -100,41 +101,43 @@ class LimitStage:
         # The resume of a confirmed call was charged when it was first made; its cap slots were not kept meanwhile.
         limits = self._limits if call.resume is None else self._caps
         buckets = tuple([bucket(limit, call) for limit in limits])
-        reserved = await self._reserve(call, limits, buckets)
-        if isinstance(reserved, Outcome):
-            return reserved
-        store, reservation = reserved
+        store: LimitStore = self._local
+        if self._shared is None:
+            token = call.plan.runtime.new_id() if self._caps else ""
+            reservation: Reservation = store.reserve(limits, buckets, token)  # type: ignore[assignment]
+        else:
+            reserved = await self._reserve(call, self._shared, limits, buckets)
+            if isinstance(reserved, Outcome):
+                return reserved
+            store, reservation = reserved
         if not reservation.granted:
             return self._refused(reservation)
         try:
             outcome = await proceed(call)
         except BaseException:
-            settle = store.release if call.began else store.refund
-            await call.plan.runtime.shield(self._settle(call, settle(limits, buckets, reservation)))
+            await self._settle(call, store, not call.began, limits, buckets, reservation)
             raise
         if outcome.replayed or call.reshown or outcome.status in _REFUNDED:
-            await self._settle(call, store.refund(limits, buckets, reservation))
+            await self._settle(call, store, True, limits, buckets, reservation)
         elif self._caps:
-            await self._settle(call, store.release(limits, buckets, reservation))
+            await self._settle(call, store, False, limits, buckets, reservation)
         return outcome
 
     async def _reserve(
-        self, call: Call, limits: tuple[Limit, ...], buckets: tuple[str, ...]
+        self, call: Call, shared: LimitStore, limits: tuple[Limit, ...], buckets: tuple[str, ...]
     ) -> tuple[LimitStore, Reservation] | Outcome:
         token = call.plan.runtime.new_id() if self._caps else ""
-        shared = self._shared
-        if shared is not None:
-            try:
-                answer = shared.reserve(limits, buckets, token)
-                if hasattr(answer, "__await__"):
-                    answer = await self._awaited(call, shared, answer, limits, buckets)
-                return shared, answer  # type: ignore[return-value]
-            except StoreUnavailable as error:
-                if self._critical:
-                    outcome = refusal(Status.UNAVAILABLE, Reason.STORE_UNAVAILABLE)
-                    outcome.error = error
-                    return outcome
-                call.note(Reason.LOCAL_LIMITS, degraded=True)
+        try:
+            answer = shared.reserve(limits, buckets, token)
+            if hasattr(answer, "__await__"):
+                answer = await self._awaited(call, shared, answer, limits, buckets)
+            return shared, answer  # type: ignore[return-value]
+        except StoreUnavailable as error:
+            if self._critical:
+                outcome = refusal(Status.UNAVAILABLE, Reason.STORE_UNAVAILABLE)
+                outcome.error = error
+                return outcome
+            call.note(Reason.LOCAL_LIMITS, degraded=True)
         return self._local, self._local.reserve(limits, buckets, token)  # type: ignore[return-value]
 
     async def _awaited(self, call: Call, store: LimitStore, answer: Any, *reserved: Any) -> Any:
@@ -149,14 +152,22 @@ class LimitStage:
             await call.plan.runtime.shield(take())
         except BaseException:
             if answers and answers[0].granted:
-                await call.plan.runtime.shield(self._settle(call, store.refund(limits, buckets, answers[0])))
+                await self._settle(call, store, True, limits, buckets, answers[0])
             raise
         return answers[0]
 
-    async def _settle(self, call: Call, done: Any) -> None:
+    async def _settle(self, call: Call, store: LimitStore, refund: bool, *reserved: Any) -> None:
+        """Refund or release, to the end even if the caller is cancelled meanwhile."""
         try:
+            try:
+                done = store.refund(*reserved) if refund else store.release(*reserved)
+            except StoreUnavailable:
+                raise
+            except BaseException:
+                store.release(*reserved)  # Ctrl-C in the middle: slots may be freed twice, counts not taken back twice
+                raise
             if hasattr(done, "__await__"):
-                await call.bridge(done)
+                await call.plan.runtime.shield(call.bridge(done))
         except StoreUnavailable:
             call.degraded = True  # counters run out by themselves; cap slots are leases
 

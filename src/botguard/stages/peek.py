@@ -13,6 +13,7 @@ from botguard.pipeline.stage import Proceed
 
 __all__ = ["LookAgain", "Peek"]
 
+_THROTTLED = Status.THROTTLED  # an enum's member is slow to look up on 3.11
 _REFUSED = frozenset((Status.DENIED, Status.PENDING, Status.UNAVAILABLE))
 
 
@@ -26,11 +27,15 @@ class Peek:
 
     async def around(self, call: Call, proceed: Proceed) -> Outcome:
         """Replay, refuse a running or reused key, or go on."""
-        met = await self.preview(call)
-        if met is not None:
-            return met
+        refused = self._identity(call)
+        if refused is not None:
+            return refused
+        if not call.fresh_key:
+            met = await self._meeting.look(call)
+            if met is not None:
+                return met
         outcome = await proceed(call)
-        if outcome.status is Status.THROTTLED and not call.fresh_key:
+        if outcome.status is _THROTTLED and not call.fresh_key:
             return await self._meeting.look(call) or outcome
         return outcome
 

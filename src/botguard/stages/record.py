@@ -83,7 +83,10 @@ class Record:
         except BaseException as error:
             await self._interrupted(call, error)
             raise
-        seal(call, outcome)
+        finally:
+            call.view = None  # call and view refer to each other: without this, every run would wait for the collector
+        if not call.audited or call.notes:  # otherwise it was sealed when its event went out with the completion
+            seal(call, outcome)
         if not call.audited and (outcome.status not in _REFUSED or self._admit(call, outcome)):
             await self._append(call, outcome, event_of(call, outcome))
         if self._refusals.has_due:
@@ -106,8 +109,8 @@ class Record:
     async def _append(self, call: Call, outcome: Outcome, event: Event) -> None:
         try:
             done = call.stores.events.append(event)
-            if hasattr(done, "__await__"):
-                await call.bridge(done)
+            if hasattr(done, "__await__"):  # to its end, even if the caller is cancelled meanwhile
+                await call.plan.runtime.shield(call.bridge(done))
         except Exception:  # noqa: BLE001 - the run is over; losing its event must not turn it into another outcome
             outcome.degraded = True
             outcome.event_id = ""
@@ -127,7 +130,7 @@ class Record:
         for meter in self._meters:
             meter.observe(self._command, outcome)
         if not call.audited:
-            await call.plan.runtime.shield(self._append(call, outcome, event_of(call, outcome)))
+            await self._append(call, outcome, event_of(call, outcome))
 
     async def preview(self, call: Call) -> Outcome | None:
         """Nothing to say before the end."""

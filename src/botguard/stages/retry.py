@@ -12,6 +12,8 @@ from botguard.pipeline.stage import Proceed
 
 __all__ = ["RetryStage"]
 
+_FAILED = Status.FAILED  # an enum's member is slow to look up on 3.11
+
 
 class RetryStage:
     """The first attempt pays nothing; tenacity's wait and stop objects decide about the others."""
@@ -21,20 +23,23 @@ class RetryStage:
     def __init__(self, command: Command) -> None:
         self._retry: Retry = command.retry or Retry(attempts=1)
         self._retryable = command.retryable
+        self._more = self._retry.attempts - 1
 
     async def around(self, call: Call, proceed: Proceed) -> Outcome:
         """Attempt until it succeeds, fails for good, or another attempt does not fit."""
         call.attempt = 1
-        started = call.plan.runtime.clock.monotonic()
-        inherited = call.parent.allowance if call.parent is not None else None
-        call.allowance = inherited if inherited is not None else Allowance(self._retry.attempts - 1)
+        parent = call.parent
+        if parent is not None and parent.allowance is not None:
+            call.allowance = parent.allowance
+        elif self._more:
+            call.allowance = Allowance(self._more)
         outcome = await proceed(call)
-        if outcome.status is not Status.FAILED or not isinstance(outcome.error, self._retryable):
+        if outcome.status is not _FAILED or not isinstance(outcome.error, self._retryable):
             return outcome
-        return await self._again(call, proceed, outcome, started)
+        return await self._again(call, proceed, outcome)
 
-    async def _again(self, call: Call, proceed: Proceed, outcome: Outcome, started: float) -> Outcome:
-        state = _state(started)
+    async def _again(self, call: Call, proceed: Proceed, outcome: Outcome) -> Outcome:
+        state = _state(call.started)
         runtime = call.plan.runtime
         while True:
             wait = self._next_wait(call, state, outcome, runtime.clock.monotonic())
@@ -55,7 +60,7 @@ class RetryStage:
                 outcome.reasons = (*outcome.reasons, untried)
                 return outcome
             outcome = again
-            if outcome.status is not Status.FAILED or not isinstance(outcome.error, self._retryable):
+            if outcome.status is not _FAILED or not isinstance(outcome.error, self._retryable):
                 return outcome
 
     def _next_wait(self, call: Call, state: Any, outcome: Outcome, now: float) -> float | None:

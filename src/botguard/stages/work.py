@@ -10,6 +10,7 @@ from botguard.pipeline.call import Call, refusal
 from botguard.pipeline.meeting import Meeting
 from botguard.pipeline.settle import Settlement
 from botguard.pipeline.stage import Proceed
+from botguard.ports.events import Event
 from botguard.ports.idempotency import Ack, RowState
 from botguard.ports.work import Unit
 
@@ -53,7 +54,11 @@ class Work:
         return unit  # type: ignore[return-value]
 
     async def _rollback(self, call: Call, unit: Unit) -> None:
-        done = unit.rollback()
+        try:
+            done = unit.rollback()
+        except BaseException:  # Ctrl-C in the middle: an open transaction would keep everybody else out
+            unit.rollback()
+            raise
         if hasattr(done, "__await__"):
             await call.bridge(done)
 
@@ -66,36 +71,47 @@ class Work:
             )
             if hasattr(ack, "__await__"):
                 ack = await call.bridge(ack)
-            if ack is Ack.LOST:
-                return await self._overtaken(call, unit)
+            if ack is not Ack.APPLIED:
+                return await self._overtaken(call, unit, ack)
             done = unit.commit()
             if hasattr(done, "__await__"):
                 await call.bridge(done)
         except StoreUnavailable as error:
             await self._rollback(call, unit)
-            if not await self._committed(call, error):
+            committed = await self._committed(call) if error.maybe_applied else False
+            if committed is None:
+                call.note(Reason.EFFECT_UNKNOWN)
+            if not committed:
                 return _down(error)
-            ack = Ack.APPLIED
-        self._settlement.acknowledge(call, ack, event)  # type: ignore[arg-type]
+        except BaseException:
+            await call.plan.runtime.shield(self._interrupted(call, unit, event))
+            raise
+        self._settlement.acknowledge(call, Ack.APPLIED, event)
         return outcome
 
-    async def _committed(self, call: Call, error: StoreUnavailable) -> bool:
-        """An answer lost around COMMIT is unknown until the row was looked up."""
-        if not error.maybe_applied:
-            return False
+    async def _committed(self, call: Call) -> bool | None:
+        """An answer lost around COMMIT is unknown until the row was looked up; None if that fails too."""
         try:
             row = call.stores.idempotency.peek(call.row_key or "")
             if hasattr(row, "__await__"):
                 row = await call.bridge(row)
         except StoreUnavailable:
-            return False
+            return None
         return row is not None and row.claim_id == call.claim_id and row.state is RowState.DONE  # type: ignore[union-attr]
 
-    async def _overtaken(self, call: Call, unit: Unit) -> Outcome:
-        """Somebody else owns the key by now: undo everything, and answer with his result if there is one."""
+    async def _interrupted(self, call: Call, unit: Unit, event: Event | None) -> None:
+        """The answer was on its way: only the row tells whether the run is over, and its event stored."""
+        await self._rollback(call, unit)
+        if await self._committed(call):
+            self._settlement.acknowledge(call, Ack.APPLIED, event)
+
+    async def _overtaken(self, call: Call, unit: Unit, ack: Ack) -> Outcome:
+        """The key is somebody else's, or an earlier attempt's commit did arrive: undo everything, and answer with the
+        result that stands."""
         await self._rollback(call, unit)
         call.settled = True
-        call.note(Reason.LEASE_LOST)
+        if ack is Ack.LOST:
+            call.note(Reason.LEASE_LOST)
         met = await self._meeting.look(call)
         return met or refusal(Status.IN_FLIGHT, Reason.LEASE_LOST, retry_after=1.0)
 

@@ -1,8 +1,8 @@
-"""Names of countries and territories for messages about phone numbers, in English (as after "for") and German.
+"""Names of countries for messages about phone numbers, in English (as after "for") and German.
 
-phonenumbers has such names in many languages, but only beside its data on places: loading those takes 0.4 s and would
-do so in the middle of a person's first mistake. A host that needs another language adds sentences named
-``country.GB`` with :func:`~botguard.validation.add_sentences`.
+phonenumbers has such names in many languages, but only beside its data on places: loading those takes 0.4 s
+and would do so in the middle of a person's first mistake. A host that needs another language adds sentences
+named ``country.GB`` with :func:`~botguard.validation.add_sentences`.
 """
 
 from __future__ import annotations

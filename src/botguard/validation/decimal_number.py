@@ -17,10 +17,10 @@ def bound(value: Decimal | int | str | None, option: str) -> Decimal | None:
     if value is None:
         return None
     try:
-        limit = Decimal(value) if isinstance(value, int | str | Decimal) else None
+        limit = Decimal("NaN" if isinstance(value, float) else value)
     except InvalidOperation:
-        limit = None
-    if limit is None or not limit.is_finite():
+        limit = Decimal("NaN")
+    if not limit.is_finite():
         raise misdeclared(option, f"{option}={value!r} is no exact number", f'write {option}="0.5"')
     return limit
 
@@ -29,8 +29,8 @@ def bound(value: Decimal | int | str | None, option: str) -> Decimal | None:
 class DecimalNumber(Rule):
     """``rate: Annotated[Decimal, DecimalNumber(decimal=",", places=2)]``.
 
-    Text is read by the declared separators; numbers from programs are taken exactly. In JSON the value is text in the
-    declared style, so that it reads back equal.
+    Text is read by the declared separators; numbers from programs are taken exactly. In JSON the value is
+    text in the declared style, so that it reads back equal.
 
     Args:
         decimal: ``"."``, ``","``, or None for either where it can mean only one thing ("1.234" is refused).
@@ -69,7 +69,7 @@ class DecimalNumber(Rule):
         return number
 
     def sample(self) -> str:
-        number = Decimal("12") if self.places == 0 else Decimal("12.5")
+        number = Decimal(12) if self.places == 0 else Decimal("12.5")
         if self._most is not None and number > self._most:
             number = self._most
         if self._least is not None and number < self._least:

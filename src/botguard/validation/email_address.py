@@ -21,8 +21,9 @@ class Email(Rule):
     """``email: Annotated[str, Email()]``: "Ada@Example.COM" → "Ada@example.com".
 
     The domain is lower-cased; what stands before the "@" is the receiver's business and stays as it is. With
-    email-validator installed (the extra ``email``), addresses with other scripts are read too ("用户@例え.jp"); without it,
-    plain ASCII addresses alone. Both give the same form for what both take. Nothing is looked up on the network.
+    email-validator installed (the extra ``email``), addresses with other scripts are read too
+    ("jürgen@müller.de"); without it, plain ASCII addresses alone. Both give the same form for what both take.
+    Nothing is looked up on the network.
     """
 
     target: ClassVar[type[Any]] = str
@@ -34,6 +35,8 @@ class Email(Rule):
         if len(value) > 320:
             raise fail("too_long_for_this", n=254)
         text = value.strip()
+        if text.rfind("@") > 64:  # RFC 5321; the library takes more
+            raise fail("not_email")
         plain = _plain(text)
         return plain if plain is not None else _by_library(text)
 

@@ -1,7 +1,7 @@
 """Declared formats of dates and times: read strictly, written for examples, and checked against each other.
 
-The directives are those of ``strptime`` that can be read in one way only. Its laxness is not taken over: "%d.%m.%Y"
-takes two digits, two digits and four, and no spaces but those that are written.
+The directives are those of ``strptime`` that can be read in one way only. Its laxness is not taken over:
+"%d.%m.%Y" takes two digits, two digits and four, and no spaces but those that are written.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from botguard.validation.rule import misdeclared
 
-__all__ = ["MomentFormat", "check_formats"]
+__all__ = ["MomentFormat", "check_formats", "compiled", "date_of", "time_of"]
 
 _DIRECTIVES: dict[str, str] = {
     "%Y": "(?P<year>[0-9]{4})",
@@ -79,13 +79,14 @@ class MomentFormat:
         return found.groupdict() if found else None
 
     def write(self, moment: dt.datetime) -> str:
-        """The moment in this format, the same under every locale of the system."""
+        """An aware moment in this format, the same under every locale of the system."""
         hour12 = moment.hour % 12 or 12
         values = {
             "%Y": f"{moment.year:04}", "%m": f"{moment.month:02}", "%-m": f"{moment.month}",
-            "%d": f"{moment.day:02}", "%-d": f"{moment.day}", "%H": f"{moment.hour:02}", "%-H": f"{moment.hour}",
+            "%d": f"{moment.day:02}", "%-d": f"{moment.day}",
+            "%H": f"{moment.hour:02}", "%-H": f"{moment.hour}",
             "%I": f"{hour12:02}", "%-I": f"{hour12}", "%p": "AM" if moment.hour < 12 else "PM",
-            "%M": f"{moment.minute:02}", "%S": f"{moment.second:02}", "%z": f"{moment:%:z}" if moment.tzinfo else "+00:00",
+            "%M": f"{moment.minute:02}", "%S": f"{moment.second:02}", "%z": moment.isoformat()[-6:],
         }  # fmt: skip
         return "".join(values.get(token, token) for token in _TOKEN.findall(self.text))
 
@@ -119,7 +120,7 @@ def compiled(rule: str, formats: str | tuple[str, ...], needed: frozenset[str]) 
     """The formats of a rule, each with all parts that are needed and none that is not.
 
     Raises:
-        ConfigurationError: BG161.
+        ConfigurationError: BG181.
     """
     texts = (formats,) if isinstance(formats, str) else tuple(formats)
     if not texts:
@@ -132,7 +133,8 @@ def compiled(rule: str, formats: str | tuple[str, ...], needed: frozenset[str]) 
             lacks = ", ".join(sorted(needed - parts)) or "nothing"
             raise misdeclared(
                 rule,
-                f"format={one.text!r:.60} lacks {lacks}" + (f" and has {', '.join(sorted(extra))} too much" if extra else ""),
+                f"format={one.text!r:.60} lacks {lacks}"
+                + (f" and has {', '.join(sorted(extra))} too much" if extra else ""),
                 'write format="%Y-%m-%d" for a date, "%H:%M" for a time, both for both',
                 why="what is missing would be guessed",
             )
@@ -144,7 +146,7 @@ def check_formats(rule: str, formats: tuple[MomentFormat, ...]) -> None:
     """Refuse formats that read one text in two ways, such as day first and month first.
 
     Raises:
-        ConfigurationError: BG161, naming the text.
+        ConfigurationError: BG181, naming the text.
     """
     moment = dt.datetime(2003, 4, 5, 6, 7, 8, tzinfo=dt.UTC)
     for one in formats:

@@ -12,6 +12,7 @@ from botguard.validation.moment_format import (
     DATE_PARTS,
     TIME_PARTS,
     MomentFormat,
+    check_formats,
     compiled,
     date_of,
     time_of,
@@ -27,7 +28,8 @@ LONGEST = 60
 _ISO_DATE = MomentFormat("%Y-%m-%d")
 _ISO_TIMES = (MomentFormat("%H:%M:%S"), MomentFormat("%H:%M"))
 _ISO_MOMENT = re.compile(
-    r"[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}(?::[0-9]{2}(?:\.[0-9]{1,6})?)?(?:Z|[+-][0-9]{2}:[0-9]{2})"
+    r"[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}(?::[0-9]{2}(?:\.[0-9]{1,6})?)?"
+    r"(?:Z|[+-][0-9]{2}:[0-9]{2}(?::[0-9]{2})?)"
 )
 #: A day above 12 shows which part is the day.
 _SAMPLE = dt.datetime(2026, 3, 31, 14, 30, tzinfo=dt.UTC)
@@ -37,12 +39,12 @@ _SAMPLE = dt.datetime(2026, 3, 31, 14, 30, tzinfo=dt.UTC)
 class Date(Rule):
     """``day: Annotated[date, Date(format="%d.%m.%Y")]``: "31.03.2026" → date(2026, 3, 31).
 
-    Beside the declared formats only ISO 8601 is read ("2026-03-31"), since that is how a date is written in JSON. A
-    number, a part of a date and a name of a month are never a date.
+    Beside the declared formats only ISO 8601 is read ("2026-03-31"), since that is how a date is written in
+    JSON. A number, a part of a date and a name of a month are never a date.
 
     Args:
-        format: directives of ``strptime``, or several formats of which no text fits two: %Y %m %d, and %-m %-d for one
-            digit or two.
+        format: directives of ``strptime``, or several formats of which no text fits two: %Y %m %d, and %-m
+            %-d for one digit or two.
         earliest, latest: the first and the last day that is taken.
     """
 
@@ -100,7 +102,8 @@ class Time(Rule):
     Beside the declared formats ISO 8601 is read ("14:30", "14:30:00"), as it is written in JSON.
 
     Args:
-        format: directives of ``strptime``, or several: %H %M %S, %-H for one digit or two, %I %p for the twelve-hour clock.
+        format: directives of ``strptime``, or several: %H %M %S, %-H for one digit or two, %I %p for the
+            twelve-hour clock.
     """
 
     format: str | tuple[str, ...] = "%H:%M"
@@ -139,10 +142,12 @@ class Time(Rule):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DateTime(Rule):
-    """``due: Annotated[datetime, DateTime(format="%d.%m.%Y %H:%M", timezone="Europe/Berlin")]``; always aware.
+    """``due: Annotated[datetime, DateTime(format="%d.%m.%Y %H:%M", timezone="Europe/Berlin")]``; always
+    aware.
 
-    A text without offset is a local time of the declared zone; one that the change to summer time skips, or that comes
-    twice in autumn, is refused. Beside the declared formats ISO 8601 *with* an offset is read, as it is written in JSON.
+    A text without offset is a local time of the declared zone; one that the change to summer time skips, or
+    that comes twice in autumn, is refused. Beside the declared formats ISO 8601 *with* an offset is read, as
+    it is written in JSON.
 
     Args:
         format: directives of ``strptime``, those of Date and Time and %z.
@@ -213,8 +218,6 @@ def _match(formats: tuple[MomentFormat, ...], text: str) -> dict[str, str] | Non
 
 def _with_iso(rule: str, formats: tuple[MomentFormat, ...], iso: tuple[MomentFormat, ...]) -> tuple[MomentFormat, ...]:
     """The formats and those of JSON, which must read no text otherwise."""
-    from botguard.validation.moment_format import check_formats
-
     together = formats + tuple(one for one in iso if one not in formats)
     check_formats(rule, together)
     return together
@@ -229,7 +232,7 @@ def _zone(name: str) -> ZoneInfo:
         raise misdeclared(
             "DateTime",
             f"timezone={name!r:.60} is not known here",
-            'write an IANA name such as "Europe/Berlin"; where the system has none, install the package tzdata',
+            'write an IANA name such as "Europe/Berlin"; where the system has none, install tzdata',
         ) from None
 
 
@@ -242,7 +245,8 @@ def _in_zone(moment: dt.datetime, name: str) -> dt.datetime:
 
 def _local(moment: dt.datetime, zone: ZoneInfo) -> dt.datetime:
     early, late = moment.replace(tzinfo=zone, fold=0), moment.replace(tzinfo=zone, fold=1)
+    in_utc = early.astimezone(dt.UTC)  # which the first and the last hours of all cannot be
     if early.utcoffset() == late.utcoffset():
         return early
-    there_and_back = early.astimezone(dt.UTC).astimezone(zone).replace(tzinfo=None)
+    there_and_back = in_utc.astimezone(zone).replace(tzinfo=None)
     raise fail("datetime_twice" if there_and_back == moment else "datetime_skipped")

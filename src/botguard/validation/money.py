@@ -28,23 +28,28 @@ _CODE_FIRST = re.compile(rf"([^0-9\s.,'+-]{{1,3}}) ?({_NUMBER})")
 
 @dataclass(frozen=True, slots=True)
 class Money:
-    """An amount in a currency: ``Money("12.50", "EUR")``. Immutable, hashable, exact, with the currency's decimals.
+    """An amount in a currency: ``Money("12.50", "EUR")``. Immutable, hashable, exact, with the currency's
+    decimals.
 
-    As a bare type (``price: Money``) it takes every currency, and a comma or a point where it can mean only one thing.
-    ``Annotated[Money, Money.of("EUR", decimal=",")]`` declares more. In JSON it is
+    As a bare type (``price: Money``) it takes every currency, and a comma or a point where it can mean only
+    one thing. ``Annotated[Money, Money.of("EUR", decimal=",")]`` declares more. In JSON it is
     ``{"amount": "12.50", "currency": "EUR"}``, whatever people type.
 
     Raises:
-        ValueError: for an unknown currency, more decimals than it has, or an amount that is not exact.
+        TypeError: for a float, which is not exact.
+        ValueError: for an unknown currency, or more decimals than it has.
     """
 
     amount: Decimal
     currency: str
 
+    #: What the bare type accepts.
+    rule: ClassVar[MoneyRule]
+
     def __init__(self, amount: Decimal | int | str, currency: str) -> None:
         if isinstance(amount, float):
-            raise ValueError(f"Money({amount!r}, …): a float is not exact; write Money('{amount!r}', …)")
-        places = currency_places(currency) if isinstance(currency, str) else None
+            raise TypeError(f"Money({amount!r}, …): a float is not exact; write Money('{amount!r}', …)")
+        places = currency_places(currency)
         if places is None:
             raise ValueError(f"Money(…, {currency!r:.40}): not a currency code of ISO 4217")
         object.__setattr__(self, "amount", _in_places(exact(amount), places))
@@ -75,8 +80,8 @@ class Money:
             decimal, thousands: see :class:`~botguard.validation.NumberStyle`.
             default: the currency of a bare number; None: a number without currency is refused.
             symbols: what signs mean here, such as ``{"$": "USD"}``. Only "€" is known without.
-            minimum, maximum: bounds of the amount; with a bound, declare one currency. ``minimum=None`` takes negative
-                amounts.
+            minimum, maximum: bounds of the amount; with a bound, declare one currency. ``minimum=None`` takes
+                negative amounts.
         """
         signs = tuple(sorted({"€": "EUR", **(symbols or {})}.items()))
         return MoneyRule(
@@ -90,15 +95,15 @@ class Money:
         Raises:
             ValueError: where such a field would refuse it.
         """
-        return _ANY.read(text)
+        return cls.rule.read(text)
 
     @classmethod
     def __get_pydantic_core_schema__(cls, source: Any, handler: Any) -> CoreSchema:
-        return _ANY._schema(source, handler)
+        return cls.rule.schema_for(source, handler)
 
     @classmethod
     def __get_pydantic_json_schema__(cls, schema: Any, handler: Any) -> dict[str, Any]:
-        return _ANY.json_schema()
+        return cls.rule.json_schema()
 
 
 def _in_places(amount: Decimal, places: int) -> Decimal:
@@ -201,4 +206,4 @@ class MoneyRule(ValueRule):
         return self._show(amount, code)
 
 
-_ANY = MoneyRule()
+Money.rule = MoneyRule()

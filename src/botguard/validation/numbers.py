@@ -1,7 +1,7 @@
 """Exact decimal numbers from text, by declared separators.
 
-A comma or a point that is read the wrong way changes an order by a factor of ten or a thousand, so nothing is read
-that could be meant in two ways.
+A comma or a point that is read the wrong way changes an order by a factor of ten or a thousand, so nothing is
+read that could be meant in two ways.
 """
 
 from __future__ import annotations
@@ -44,9 +44,7 @@ class NumberStyle:
         if self.decimal not in (None, ".", ","):
             raise misdeclared("decimal", f"decimal={self.decimal!r} is no separator", 'use "." or ","')
         if self.thousands not in (None, ".", ",", " ", "'"):
-            raise misdeclared(
-                "thousands", f"thousands={self.thousands!r} is no separator", 'use ".", ",", " " or "\'"'
-            )
+            raise misdeclared("thousands", f"thousands={self.thousands!r} is no separator", 'use ".", ",", " " or "\'"')
         if self.thousands is not None and (self.decimal is None or self.thousands == self.decimal):
             raise misdeclared(
                 "thousands",
@@ -59,7 +57,8 @@ class NumberStyle:
         """The number in a text that has nothing else in it.
 
         Raises:
-            ValueError: ``not_number``, ``number_unclear``, ``number_separators``, ``number_too_long``, ``mixed_digits``.
+            ValueError: ``not_number``, ``number_unclear``, ``number_separators``, ``number_too_long``,
+                ``mixed_digits``.
         """
         return self.read_folded(fold(text, LONGEST))
 
@@ -139,7 +138,7 @@ def exact(value: Any) -> Decimal:
     return _exact_number(value)
 
 
-def _exact_number(value: int | float | Decimal) -> Decimal:
+def _exact_number(value: float | Decimal) -> Decimal:
     if isinstance(value, int):
         if value.bit_length() > 4 * MAX_DIGITS or abs(value) >= 10**MAX_DIGITS:
             raise fail("number_too_long", n=MAX_DIGITS)

@@ -27,12 +27,12 @@ _EXAMPLES = {"GB": "020 7946 0958", "US": "(201) 555-0123"}
 class Phone(Rule):
     """``phone: Annotated[str, Phone(region="ET")]``: "091 123 4567" → "+251911234567".
 
-    The whole text must be one number that is valid in its country's numbering plan. Digits of other scripts are taken
-    ("٠٩١١٢٣٤٥٦٧"); words, letters, extensions and a second number are refused.
+    The whole text must be one number that is valid in its country's numbering plan. Digits of other scripts
+    are taken ("٠٩١١٢٣٤٥٦٧"); words, letters, extensions and a second number are refused.
 
     Args:
-        region: two-letter code of the country whose numbers may come without a country code. There is no default:
-            the same digits are another person's number elsewhere.
+        region: two-letter code of the country whose numbers may come without a country code. There is no
+            default: the same digits are another person's number elsewhere.
         foreign: whether numbers of other countries are taken, with "+" and country code.
         example: what hints show; default: an example from the country's numbering plan.
     """
@@ -45,15 +45,17 @@ class Phone(Rule):
     written: ClassVar[str] = 'Annotated[str, Phone(region="ET")]'
 
     def __post_init__(self) -> None:
-        region = self.region
-        if not isinstance(region, str) or len(region) != 2 or not (region.isascii() and region.isupper()):
+        region: Any = self.region
+        if not (isinstance(region, str) and len(region) == 2 and region.isascii() and region.isupper()):
             raise misdeclared("Phone", f"region={region!r:.20} is no country code", 'write Phone(region="ET")')
 
     def prepare(self) -> None:
         import phonenumbers
 
         if self.region not in phonenumbers.SUPPORTED_REGIONS:
-            raise misdeclared("Phone", f"region={self.region!r} is no region with telephone numbers", 'write "GB", not "UK"')
+            raise misdeclared(
+                "Phone", f"region={self.region!r} is no region with telephone numbers", 'write "GB", not "UK"'
+            )
 
     def read(self, value: Any) -> str:
         if not isinstance(value, str):
@@ -89,9 +91,10 @@ class Phone(Rule):
         from phonenumbers import ValidationResult as Result
 
         # The number's own country where it names one: "+49 30" is too short for Germany, whatever the region.
-        region = phonenumbers.region_code_for_country_code(number.country_code)
-        own = phonenumbers.country_code_for_region(self.region) == number.country_code
-        region = self.region if own or len(region) != 2 else region
+        code = number.country_code or 0
+        region = phonenumbers.region_code_for_country_code(code)
+        if phonenumbers.country_code_for_region(self.region) == code or not region.isalpha():
+            region = self.region
         reason = phonenumbers.is_possible_number_with_reason(number)
         if reason in (Result.TOO_SHORT, Result.IS_POSSIBLE_LOCAL_ONLY):
             return fail("phone_too_short", region=region)

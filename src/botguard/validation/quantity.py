@@ -27,23 +27,27 @@ _EXACT = Context(prec=80, traps=[Inexact, InvalidOperation])
 class Quantity:
     """A number with its unit: ``Quantity("12.5", "kg")``. Immutable, hashable, and exact.
 
-    As a bare type (``quantity: Quantity``) it takes every unit of the built-in table, and a comma or a point where it
-    can mean only one thing. ``Annotated[Quantity, Quantity.of("kg", "g", decimal=",")]`` declares more. In JSON it is
-    ``{"value": "12.5", "unit": "kg"}``, whatever people type.
+    As a bare type (``quantity: Quantity``) it takes every unit of the built-in table, and a comma or a point
+    where it can mean only one thing. ``Annotated[Quantity, Quantity.of("kg", "g", decimal=",")]`` declares
+    more. In JSON it is ``{"value": "12.5", "unit": "kg"}``, whatever people type.
 
     Equal are quantities of equal number *and* unit: 1 kg and 1000 g are not; see :meth:`to`.
 
     Raises:
-        ValueError: for a number that is not exact (a float), not finite or too long; for a unit that is no text.
+        TypeError: for a float, which is not exact.
+        ValueError: for a number that is not finite or too long, and for a unit that is none.
     """
 
     value: Decimal
     unit: str
 
+    #: What the bare type accepts.
+    rule: ClassVar[QuantityRule]
+
     def __init__(self, value: Decimal | int | str, unit: str) -> None:
         if isinstance(value, float):
-            raise ValueError(f"Quantity({value!r}, …): a float is not exact; write Quantity('{value!r}', …)")
-        if not isinstance(unit, str) or not unit or len(unit) > 20:
+            raise TypeError(f"Quantity({value!r}, …): a float is not exact; write Quantity('{value!r}', …)")
+        if not 0 < len(unit) <= 20:
             raise ValueError(f"Quantity(…, {unit!r:.40}): a unit is a text of 1 to 20 characters")
         object.__setattr__(self, "value", exact(value))
         object.__setattr__(self, "unit", find_unit(unit) or unit)
@@ -90,7 +94,9 @@ class Quantity:
             places: decimals at most.
             minimum, maximum: bounds such as ``"0.5 kg"``; without a minimum, negative ones are refused.
         """
-        return QuantityRule(units, own, NumberStyle(decimal=decimal, thousands=thousands), default, places, minimum, maximum)
+        return QuantityRule(
+            units, own, NumberStyle(decimal=decimal, thousands=thousands), default, places, minimum, maximum
+        )
 
     @classmethod
     def parse(cls, text: str) -> Quantity:
@@ -99,15 +105,15 @@ class Quantity:
         Raises:
             ValueError: where such a field would refuse it.
         """
-        return _ANY.read(text)
+        return cls.rule.read(text)
 
     @classmethod
     def __get_pydantic_core_schema__(cls, source: Any, handler: Any) -> CoreSchema:
-        return _ANY._schema(source, handler)
+        return cls.rule.schema_for(source, handler)
 
     @classmethod
     def __get_pydantic_json_schema__(cls, schema: Any, handler: Any) -> dict[str, Any]:
-        return _ANY.json_schema()
+        return cls.rule.json_schema()
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,8 +150,8 @@ class QuantityRule(ValueRule):
         set_(self, "_most", self._limit(self.maximum, "maximum"))
         if self.default is not None and self._unit(self.default) is None:
             raise misdeclared("Quantity.of", f"default={self.default!r} is not accepted here", "declare it as a unit")
-        for limit in (self._least, self._most):
-            for unit in (self.units or tuple(UNITS)) + self.own if limit is not None else ():
+        for limit in [limit for limit in (self._least, self._most) if limit is not None]:
+            for unit in (self.units or (() if self.own else tuple(UNITS))) + self.own:
                 if not _comparable(limit.unit, unit):
                     raise misdeclared(
                         "Quantity.of",
@@ -241,4 +247,4 @@ def _less(one: Quantity, other: Quantity) -> bool:
     return _EXACT.multiply(one.value, here.factor) < _EXACT.multiply(other.value, there.factor)
 
 
-_ANY = QuantityRule()
+Quantity.rule = QuantityRule()

@@ -1,8 +1,8 @@
 """What every annotation of this package shares: how it enters a pydantic model, and how it says no.
 
-A rule is an immutable value that is written into ``Annotated[str, Phone(region="ET")]``. It reads what a person sent
-and gives the one normal form, or refuses with a code that the catalogue has a sentence for. Rules import their
-libraries when a model is built or a value is read, never when this package is imported.
+A rule is an immutable value that is written into ``Annotated[str, Phone(region="ET")]``. It reads what a
+person sent and gives the one normal form, or refuses with a code that the catalogue has a sentence for. Rules
+import their libraries when a model is built or a value is read, never when this package is imported.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ def fail(code: LiteralString, **context: str | int) -> PydanticCustomError:
 
     from botguard.validation.catalogue import bare_sentence
 
-    return PydanticCustomError(code, cast("LiteralString", bare_sentence(code, context)), context)
+    return PydanticCustomError(code, cast("Any", bare_sentence(code, context)), context)
 
 
 def misdeclared(rule: str, what: str, fix: str, why: str = "") -> ConfigurationError:
     """The error for a rule whose own options are wrong, raised where it is written."""
-    return ConfigurationError("BG161", what, where=rule, why=why, fix=fix)
+    return ConfigurationError("BG181", what, where=rule, why=why, fix=fix)
 
 
 class _SchemaHook:
@@ -43,8 +43,8 @@ class _SchemaHook:
     ``phone: Phone`` and ``Annotated[str, Phone]`` are what everybody tries first.
     """
 
-    def __get__(self, rule: Rule | None, owner: type[Rule]) -> Callable[..., Any]:
-        return owner._bare if rule is None else rule._schema
+    def __get__(self, rule: Rule | None, owner: type[Rule]) -> Any:
+        return owner.misused if rule is None else rule.schema_for
 
 
 class Rule:
@@ -83,7 +83,12 @@ class Rule:
         """The JSON form, which ``read`` reads back equal."""
         return value
 
-    def _schema(self, source: Any, handler: Callable[[Any], CoreSchema]) -> CoreSchema:
+    def schema_for(self, source: Any, handler: Callable[[Any], CoreSchema]) -> CoreSchema:
+        """pydantic's schema for a field of type ``source``.
+
+        Raises:
+            ConfigurationError: BG182, if the rule is not made for that type.
+        """
         from pydantic_core import core_schema
 
         self._check_source(source)
@@ -98,7 +103,7 @@ class Rule:
     def _check_source(self, source: Any) -> None:
         if source is not self.target and source is not Any:
             raise ConfigurationError(
-                "BG162",
+                "BG182",
                 f"{type(self).__name__}(…) annotates {getattr(source, '__name__', source)!r:.60}",
                 why=f"its values are of type {self.target.__name__}",
                 fix=f"write {self.written}; where the field is optional: {self.written} | None = None",
@@ -108,9 +113,10 @@ class Rule:
         return self.json_schema()
 
     @classmethod
-    def _bare(cls, *_: Any) -> NoReturn:
+    def misused(cls, *_: Any) -> NoReturn:
+        """Say how the rule is written, to who wrote it as a type."""
         raise ConfigurationError(
-            "BG162",
+            "BG182",
             f"{cls.__name__} is used as a type or without parentheses",
             why="it is a rule about a value, and its options belong to it",
             fix=f"write {cls.written}",

@@ -16,16 +16,18 @@ __all__ = ["Text"]
 
 #: Refused: controls (NUL among them), halves of pairs, and code points that are no characters.
 _REFUSED = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufdd0-\ufdef\ufffe\uffff]")
-#: Removed: soft hyphen, zero-width space, marks and overrides of direction, invisible operators, tags, and variation
-#: selectors but for the two that choose how an emoji looks.
+#: Removed: soft hyphen, zero-width space, marks and overrides of direction, invisible operators, tags, and
+#: variation selectors but for the two that choose how an emoji looks.
 _REMOVED = re.compile(
     "[\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180e\u200b\u200e\u200f\u202a-\u202e\u2060-\u206f\u3164"
     "\ufe00-\ufe0d\ufeff\uffa0\ufff9-\ufffb\U000e0000-\U000e0fff]"
 )
-#: Joiners belong between letters of many scripts and between emoji; elsewhere they only make equal texts differ.
+#: Joiners belong between letters of many scripts and between emoji; elsewhere they only make equal texts
+#: differ.
 _JOINERS = re.compile("(?<![^\x00-\x7f\\s])[\u200c\u200d]+|[\u200c\u200d]+(?![^\x00-\x7f\\s])")
 _BREAKS = re.compile("\r\n|[\r\u2028\u2029]")
-#: Marks on one letter (UAX 15, stream-safe text): no language needs more, and sorting more of them takes long.
+#: Marks on one letter (UAX 15, stream-safe text): no language needs more, and sorting more of them takes
+#: long.
 _MARKS = 30
 
 
@@ -33,8 +35,8 @@ _MARKS = 30
 class Text(Rule):
     """``note: Annotated[str, Text(max=200)]``: free text of a person.
 
-    The result is NFC, without spaces at its ends, without marks of direction and other invisible signs. NUL and other
-    control characters are refused; a tab is a space.
+    The result is NFC, without spaces at its ends, without marks of direction and other invisible signs. NUL
+    and other control characters are refused; a tab is a space.
 
     Args:
         max: characters at most, counted afterwards.

@@ -1,7 +1,7 @@
 """Units of measure: a small table with exact factors, and the names that people write.
 
-Left out on purpose is what means different things to different people: ton, gallon, pint, cup, ounce of fluid. A
-command can declare words of its own ("box", "pallet"), which convert into nothing.
+Left out on purpose is what means different things to different people: ton, gallon, pint, cup, ounce of
+fluid. A command can declare words of its own ("box", "pallet"), which convert into nothing.
 """
 
 from __future__ import annotations
@@ -57,9 +57,7 @@ _SPELLED = {"kwh": "kWh", "mwh": "MWh"}
 _UNCLEAR = frozenset({"Mg", "Ml", "ML", "Mm", "mWh", "mwh"})
 
 UNITS: dict[str, Unit] = {
-    _SPELLED.get(symbol, symbol): Unit(
-        _SPELLED.get(symbol, symbol), dimension, Decimal(factor), symbol in _WHOLE
-    )
+    _SPELLED.get(symbol, symbol): Unit(_SPELLED.get(symbol, symbol), dimension, Decimal(factor), symbol in _WHOLE)
     for symbol, (dimension, factor, _) in _TABLE.items()
 }
 
@@ -74,7 +72,7 @@ def _names() -> dict[str, str]:
 
 
 def find_unit(text: str) -> str | None:
-    """The symbol for a unit's name, in any case but for those that would mean another unit; None if unknown."""
+    """The symbol for a unit's name, in any case that cannot mean another unit; None if unknown."""
     if text in UNITS:
         return text
     if len(text) > 20 or text in _UNCLEAR:

@@ -14,6 +14,8 @@ from botguard.ports.idempotency import Ack, ClaimAnswer, ClaimRequest, Row, RowS
 __all__ = ["MemoryClaims"]
 
 _CLAIMED, _DONE, _FAILED, _UNKNOWN = RowState
+_APPLIED, _ALREADY, _LOST = Ack
+_NEVER = float("inf")
 _make = tuple.__new__
 
 # A stored row is a plain tuple of plain values: (state, claim id, fence, until, person, fingerprint, version, result,
@@ -32,6 +34,8 @@ class MemoryClaims:
         self._time, self._append, self._next_fence = clock.time, append, next_fence
         self._rows: dict[str, tuple[Any, ...]] = {}
         self._lock = threading.Lock()
+        #: The highest fence of a row that was deleted.
+        self._floor = 0
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -56,12 +60,15 @@ class MemoryClaims:
         fence = self._next_fence()
         mine = ("claimed", claim_id, fence, self._time() + lease, person, fingerprint, version, None, "", 0)
         # setdefault is one atomic step: exactly one of all callers puts his row there.
-        row = self._rows.setdefault(key, mine)
-        if row is not mine:
+        if self._rows.setdefault(key, mine) is not mine or fence <= self._floor:
             with self._lock:
-                row = self._rows.setdefault(key, mine)
-                if row is not mine:
-                    answer = self._contested(key, row, mine, takeover, supersede)
+                # Others may have owned this key and left it since our fence was drawn: it must be above all of theirs.
+                fence = self._next_fence()
+                raised = (*mine[:_FENCE], fence, *mine[_UNTIL:])
+                if self._rows.get(key) is mine:
+                    self._rows[key] = raised
+                elif (row := self._rows.setdefault(key, raised)) is not raised:
+                    answer = self._contested(key, row, raised, takeover, supersede)
                     if answer is not None:
                         return answer
         if event is not None:
@@ -105,27 +112,21 @@ class MemoryClaims:
         """See the port."""
         with self._lock:
             row = self._rows.get(key)
-            if row is None or row[_CLAIM] != claim_id:
-                return Ack.LOST
-            if row[_STATE] in ("done", "failed") or row[_STATE] == state:
-                return Ack.ALREADY
-            until = float("inf") if state is _UNKNOWN else self._time() + keep
-            event_id = event.id if event is not None else ""
-            self._rows[key] = (
-                state._value_,
-                claim_id,
-                row[_FENCE],
-                until,
-                row[_PERSON],
-                row[_PRINT],
-                row[_VERSION],
-                result,
-                event_id,
-                attempts,
-            )
+            if row is None:
+                return _LOST
+            was, owner, fence, until, person, fingerprint, version, _, event_id, _ = row
+            if owner != claim_id:
+                return _LOST
+            if was != "claimed" and (was != "unknown" or state is _UNKNOWN):
+                return _ALREADY
+            until = _NEVER if state is _UNKNOWN else self._time() + keep
             if event is not None:
+                event_id = event[0]
                 self._append(event)
-        return Ack.APPLIED
+            self._rows[key] = (
+                state._value_, claim_id, fence, until, person, fingerprint, version, result, event_id, attempts
+            )  # fmt: skip
+        return _APPLIED
 
     def release(self, key: str, claim_id: str) -> Ack:
         """See the port."""
@@ -135,8 +136,12 @@ class MemoryClaims:
                 return Ack.ALREADY
             if row[_CLAIM] != claim_id or row[_STATE] != "claimed":
                 return Ack.LOST
-            del self._rows[key]
+            self._delete(key, row)
         return Ack.APPLIED
+
+    def _delete(self, key: str, row: tuple[Any, ...]) -> None:
+        self._floor = max(self._floor, row[_FENCE])  # first: whoever sees the key absent must see this too
+        del self._rows[key]
 
     def extend(self, key: str, claim_id: str, lease: float) -> Ack:
         """See the port."""
@@ -151,10 +156,13 @@ class MemoryClaims:
         """See the port."""
         now = self._time()
         with self._lock:
+            # A list first: claims of absent keys come in without the lock, and would disturb an iteration.
             over = (
-                key for key, row in self._rows.items() if row[_UNTIL] <= now and row[_STATE] in ("done", "failed")
+                (key, row)
+                for key, row in list(self._rows.items())
+                if row[_UNTIL] <= now and row[_STATE] in ("done", "failed")
             )
             gone = list(islice(over, limit))
-            for key in gone:
-                del self._rows[key]
+            for key, row in gone:
+                self._delete(key, row)
         return len(gone)

@@ -31,9 +31,8 @@ class MemoryEvents:
     def __init__(self, keep: int = 100_000) -> None:
         # Plain tuples of plain values: the garbage collector stops visiting them, so that a full trail costs no pauses.
         self._rows: deque[tuple[Any, ...]] = deque(maxlen=keep)
-        self.append = self._rows_append
 
-    def _rows_append(self, event: Event) -> None:
+    def append(self, event: Event) -> None:
         """See the port."""
         self._rows.append(event[:])
 

@@ -6,12 +6,22 @@ import sqlite3
 import time
 from collections.abc import Callable
 from pathlib import Path
-from threading import Lock
-from typing import Any, ClassVar
+from time import monotonic
+from typing import Any
 
 from botguard.errors import ConfigurationError, StoreUnavailable
 
-__all__ = ["Execute", "Link", "NotReady", "SystemClock", "WorkConnection", "connect", "is_busy", "is_down", "unavailable"]
+__all__ = [
+    "Execute",
+    "Link",
+    "NotReady",
+    "SystemClock",
+    "WorkConnection",
+    "connect",
+    "is_busy",
+    "is_down",
+    "unavailable",
+]
 
 #: A cursor's ``execute``, bound once: looking it up and making cursors costs more than most statements.
 Execute = Callable[..., sqlite3.Cursor]
@@ -35,30 +45,30 @@ class NotReady(Exception):
 class SystemClock:
     """The system's clock, for storages that are given none."""
 
-    time: ClassVar[Callable[[], float]] = staticmethod(time.time)  # noqa: TID251 - the default of an injected clock
-    monotonic: ClassVar[Callable[[], float]] = staticmethod(time.monotonic)
+    time = staticmethod(time.time)  # noqa: TID251 - the default of an injected clock
+    monotonic = staticmethod(monotonic)
 
 
-def _not_ready(*_: Any) -> sqlite3.Cursor:
+def not_ready(*_: Any) -> sqlite3.Cursor:
+    """An ``execute`` that refuses."""
     raise NotReady
 
 
 class Link:
-    """One connection, the ``execute`` of its one cursor, and the lock that its users hold while they are in it.
+    """One connection and the ``execute`` of its one cursor.
 
-    It closes its connection when it is forgotten: a thread that ends leaves no open file and no ResourceWarning.
+    It closes its connection when it is forgotten, so that nothing leaves an open file or a ResourceWarning behind.
     """
 
-    __slots__ = ("__weakref__", "connection", "execute", "lock")
+    __slots__ = ("__weakref__", "connection", "execute")
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
-        self.connection: sqlite3.Connection | None = connection
-        self.execute: Execute = connection.cursor().execute
-        self.lock = Lock()
+    def __init__(self, connection: WorkConnection | None) -> None:
+        self.connection = connection
+        self.execute: Execute = not_ready if connection is None else connection.cursor().execute
 
-    def detach(self) -> sqlite3.Connection | None:
+    def detach(self) -> WorkConnection | None:
         """Make the link unusable and hand its connection over."""
-        connection, self.connection, self.execute = self.connection, None, _not_ready
+        connection, self.connection, self.execute = self.connection, None, not_ready
         return connection
 
     def close(self) -> None:
@@ -108,7 +118,7 @@ class WorkConnection(sqlite3.Connection):
         self._refuse("executescript()")
         return super().executescript(sql_script)
 
-    def __exit__(self, *exc_info: Any) -> Any:
+    def __exit__(self, *exc_info: Any) -> Any:  # noqa: PYI036 - typeshed's own base wants more than objects
         """As ever; refused inside a unit of work, since ``with connection:`` commits."""
         if exc_info[0] is None:
             self._refuse("`with connection:`")
@@ -145,12 +155,18 @@ def is_busy(error: BaseException) -> bool:
 
 def is_down(error: BaseException) -> bool:
     """True if the store failed; False if it was asked something impossible (a wrong type, a broken constraint)."""
-    return isinstance(error, sqlite3.OperationalError) or type(error) in (sqlite3.DatabaseError, sqlite3.InternalError)
+    return isinstance(error, sqlite3.OperationalError) or type(error) in (
+        sqlite3.DatabaseError,
+        sqlite3.InternalError,
+    )
 
 
 def is_harmless(error: BaseException) -> bool:
     """True if the connection can be used on after this error."""
-    return not isinstance(error, sqlite3.Error) or not is_down(error) or _code(error) in _HARMLESS
+    if not isinstance(error, sqlite3.Error) or not is_down(error):
+        return True
+    # Our transactions begin with their write. If one meets an old snapshot, somebody left a half-read cursor behind.
+    return _code(error) in _HARMLESS and error.sqlite_errorcode != sqlite3.SQLITE_BUSY_SNAPSHOT
 
 
 def unavailable(error: sqlite3.Error, path: str, *, maybe_applied: bool = False) -> StoreUnavailable:

@@ -33,8 +33,8 @@ class Member(Protocol):
 class Gate:
     """One file's way in. ``mutex`` is held for one statement or one transaction, never for a unit of work.
 
-    ``owner`` is the thread that has a unit of work open; ``changed`` tells when it ends. ``forked_in_use`` is set in
-    a child that inherited a connection in use.
+    ``owner`` is the thread that has a unit of work open, and ``changed`` tells when it ends. ``spoiled`` is set in a
+    child that inherited a connection in use.
     """
 
     def __init__(self) -> None:
@@ -47,7 +47,13 @@ class Gate:
         self.changed = Condition(self.mutex)
         self.owner: int | None = None
         self.spoiled = spoiled
-        self._ready_to_fork = False
+        self._forking: int | None = None
+        self._closed = False
+
+    def join(self, member: Member) -> None:
+        """A member is told of forks for as long as it lives."""
+        with self.mutex:
+            self.members.add(member)
 
     def enter_unit(self) -> None:
         """This thread has a unit of work open; the mutex is held."""
@@ -66,18 +72,19 @@ class Gate:
         opens them again when it needs them.
         """
         if self.mutex.acquire(timeout=_FORK_PATIENCE):
+            self._forking = get_ident()
             closed = [member.before_fork() for member in list(self.members)]
-            self._ready_to_fork = self.owner is None and all(closed)
+            self._closed = self.owner is None and all(closed)
 
     def after_fork_in_parent(self) -> None:
         """Let the others go on."""
-        if self.mutex.locked():
-            self._ready_to_fork = False
+        if self._forking == get_ident():
+            self._forking, self._closed = None, False
             self.mutex.release()
 
     def after_fork_in_child(self) -> None:
         """Start anew, or refuse for ever."""
-        self.reset(spoiled=not self._ready_to_fork)
+        self.reset(spoiled=not (self._forking == get_ident() and self._closed))
         for member in list(self.members):
             member.after_fork()
 
@@ -115,6 +122,4 @@ def _after_fork_in_child() -> None:
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(
-        before=_before_fork, after_in_parent=_after_fork_in_parent, after_in_child=_after_fork_in_child
-    )
+    os.register_at_fork(before=_before_fork, after_in_parent=_after_fork_in_parent, after_in_child=_after_fork_in_child)

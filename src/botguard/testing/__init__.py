@@ -1,0 +1,73 @@
+"""For a host's own tests: a clock that stands still, stores that fail on purpose, and suites that hold a store to its port."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from botguard.testing.clock import FakeClock
+
+if TYPE_CHECKING:
+    from botguard.testing.faults import (
+        CancelAt,
+        Fault,
+        FaultyStorage,
+        Moment,
+        Outage,
+        interrupt_at,
+        kill_at,
+        suspend,
+        unavailable_at,
+    )
+    from botguard.testing.suites import (
+        ApprovalStoreSuite,
+        EventStoreSuite,
+        IdempotencyStoreSuite,
+        LimitStoreSuite,
+    )
+
+_FAULTS = (
+    "CancelAt",
+    "Fault",
+    "FaultyStorage",
+    "Moment",
+    "Outage",
+    "interrupt_at",
+    "kill_at",
+    "suspend",
+    "unavailable_at",
+)
+_SUITES = ("ApprovalStoreSuite", "EventStoreSuite", "IdempotencyStoreSuite", "LimitStoreSuite")
+
+__all__ = [
+    "ApprovalStoreSuite",
+    "CancelAt",
+    "EventStoreSuite",
+    "FakeClock",
+    "Fault",
+    "FaultyStorage",
+    "IdempotencyStoreSuite",
+    "LimitStoreSuite",
+    "Moment",
+    "Outage",
+    "interrupt_at",
+    "kill_at",
+    "suspend",
+    "unavailable_at",
+]
+
+
+def __getattr__(name: str) -> Any:
+    # Each part of the kit is loaded when it is first used.
+    if name in _FAULTS:
+        from botguard.testing import faults
+
+        return getattr(faults, name)
+    if name in _SUITES:
+        from botguard.testing import suites
+
+        return getattr(suites, name)
+    raise AttributeError(f"module 'botguard.testing' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_FAULTS, *_SUITES})
