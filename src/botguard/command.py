@@ -236,7 +236,7 @@ _TAKES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "checks": (_lists(_is_check), "a list of functions or Check(...)"),
     "modes": (lambda v: isinstance(v, Mapping), 'a dict such as {"policy": "shadow"}'),
     "retry": (lambda v: isinstance(v, Retry), "Retry(...)"),
-    "request": (lambda v: hasattr(v, "model_validate"), "a pydantic model class"),
+    "request": (lambda v: isinstance(v, type) and hasattr(v, "model_validate"), "a pydantic model class"),
 }
 #: Options that may also be given as None, which is what they are without being given.
 _OPTIONAL = frozenset(
@@ -276,13 +276,20 @@ def make_command(name: str, options: Mapping[str, Any]) -> Command:
     made["channels"] = frozenset(made.get("channels", ()))
     made["checks"] = tuple(c if isinstance(c, Check) else Check(c) for c in made.get("checks", ()))
     retry = made.get("retry")
-    before = exception_types(made.get("before_effect", ()), "before_effect=")
+    before = _exceptions(made.get("before_effect", ()), "before_effect", name)
     made["before_effect"] = (ConnectionRefusedError, *before, *(retry.before_effect if retry is not None else ()))
-    made["final"] = exception_types(made.get("final", ()), "final=")
+    made["final"] = _exceptions(made.get("final", ()), "final", name)
     if not made.get("public"):
         made.setdefault("permission", name)
     made.setdefault("permission", None)
     return Command(name=name, declared=frozenset(options), **made)
+
+
+def _exceptions(value: Any, option: str, name: str) -> ExceptionTypes:
+    try:
+        return exception_types(value, option)
+    except ConfigurationError as error:
+        raise ConfigurationError(error.code, error.what, where=name, why=error.why, fix=error.fix) from None
 
 
 def _member(kind: type[StrEnum], value: Any, option: str, name: str) -> StrEnum:

@@ -13,12 +13,12 @@ from dataclasses import dataclass
 from typing import Any, TypeVar, Unpack
 
 from botguard.command import CommandOptions, CommandRegistry, Declaration, default_registry, make_command
-from botguard.errors import ConfigurationError
+from botguard.errors import ConfigurationError, StoreUnavailable
 from botguard.invocation import Context, running
 from botguard.limiter import LocalLimiter
 from botguard.options import Breaker, Check, Mode
 from botguard.outcome import Detail, Outcome, Reason, Status
-from botguard.pipeline.call import Call, refusal
+from botguard.pipeline.call import Call, closed, refusal
 from botguard.pipeline.order import ORDER
 from botguard.pipeline.runners import run_sync
 from botguard.pipeline.stage import options_of
@@ -129,6 +129,8 @@ class Guard:
             fingerprint_key=_secret(secret, storage),
         )
         self._unknown: dict[bool, Plan] = {}
+        #: Compiled plans by command name, for the way that most calls take.
+        self._ready: dict[Any, Plan] = {}
         self._parts.meter.register(UNKNOWN.name, UNKNOWN.module)
         self.registry.bind(self)
 
@@ -182,6 +184,7 @@ class Guard:
     def _compile(self, declaration: Declaration) -> Plan:
         plan = compile_plan(self._parts, declaration)
         declaration.plan = plan
+        self._ready[declaration.command.name] = plan
         declaration.entry = self._direct_sync(plan) if plan.sync else self._direct_async(plan)
         return plan
 
@@ -255,10 +258,7 @@ class Guard:
         Raises:
             ConfigurationError: for a command that is ``async def``, and for wiring that fails only when it is used.
         """
-        declaration = self.registry.get(command) if type(command) is str else None
-        plan = declaration.plan if declaration is not None else None
-        if plan is None:
-            plan = self._plan(command)
+        plan = self._ready.get(command) or self._plan(command)
         if not plan.sync:
             raise ConfigurationError(
                 "BG165",
@@ -267,13 +267,15 @@ class Guard:
                 why="there is no event loop to run it on",
                 fix="await guard.run_async(...)",
             )
+        if type(context) is Context and plan.runnable and running.get() is None:
+            return run_sync(plan.entry, plan.call({} if payload is None else payload, context, None, None, None, session))
         return run_sync(plan.entry, self._edge_call(plan, payload, context, session))
 
     async def run_async(
         self, command: str | Callable[..., Any], payload: Any = None, *, context: Context | None = None, session: Any = None
     ) -> Outcome:
         """``run`` for async handlers. A sync handler runs in a thread, with the caller's context variables."""
-        plan = self._plan(command, sync=False)
+        plan = self._ready.get(command) or self._plan(command, sync=False)
         call = self._edge_call(plan, payload, context, session)
         if plan.sync:
             return await in_thread(run_sync, plan.entry, call)
@@ -321,15 +323,21 @@ class Guard:
             context: of the person who answers; only the requester's answer counts.
             payload: needed again only for commands with secret fields, which are not stored while waiting.
         """
-        request = self._request(self._parts.storage.approvals.by_token(token))
+        try:
+            request = self._request(self._parts.storage.approvals.by_token(token))
+        except StoreUnavailable as error:
+            return closed(error)
         plan, call = self._resumed(request, context, payload, sync=True)
         return run_sync(plan.entry, call)
 
     async def confirm_async(self, token: str, *, context: Context, payload: Any = None) -> Outcome:
         """``confirm`` for async handlers; sync ones run in a thread."""
         storage = self._parts.storage.for_async() or self._parts.storage
-        found = storage.approvals.by_token(token)
-        request = await found if hasattr(found, "__await__") else found
+        try:
+            found = storage.approvals.by_token(token)
+            request = await found if hasattr(found, "__await__") else found
+        except StoreUnavailable as error:
+            return closed(error)
         plan, call = self._resumed(request, context, payload, sync=False)  # type: ignore[arg-type]
         return await (in_thread(run_sync, plan.entry, call) if plan.sync else plan.entry(call))
 
@@ -355,17 +363,40 @@ class Guard:
 
     def decline(self, token: str, *, context: Context) -> Outcome:
         """The requester says no: the request is closed, and a repeated delivery is told so."""
-        request = self._request(self._parts.storage.approvals.by_token(token))
         _context(context, "context= is", needed=True)
-        if request is None or request.org != context.org:
-            return refusal(Status.DENIED, Reason.CONFIRMATION_INVALID)
-        plan = self._plan(request.command)
-        call = plan.call({}, context, None, None, None)
-        person: Any = plan.by_name["authorize"].check(call)  # type: ignore[union-attr]
-        refused = run_sync(lambda _: person, call)
+        try:
+            request = self._request(self._parts.storage.approvals.by_token(token))
+            if request is None or request.org != context.org:
+                return refusal(Status.DENIED, Reason.CONFIRMATION_INVALID)
+            plan = self._plan(request.command)
+            return run_sync(lambda c: self._declined(plan, c, request), plan.call({}, context, None, None, None))
+        except StoreUnavailable as error:
+            return closed(error)
+
+    async def decline_async(self, token: str, *, context: Context) -> Outcome:
+        """``decline`` for async handlers and storages."""
+        _context(context, "context= is", needed=True)
+        storage = self._parts.storage.for_async() or self._parts.storage
+        try:
+            found = storage.approvals.by_token(token)
+            request: Any = await found if hasattr(found, "__await__") else found
+            if request is None or request.org != context.org:
+                return refusal(Status.DENIED, Reason.CONFIRMATION_INVALID)
+            plan = self._plan(request.command)
+            return await self._declined(plan, plan.call({}, context, None, None, None), request)
+        except StoreUnavailable as error:
+            return closed(error)
+
+    @staticmethod
+    async def _declined(plan: Plan, call: Call, request: ApprovalRequest) -> Outcome:
+        refused: Any = plan.by_name["authorize"].check(call)  # type: ignore[union-attr]
+        if hasattr(refused, "__await__"):
+            refused = await refused
         if refused is not None or call.person != request.person:
             return refused or refusal(Status.DENIED, Reason.CONFIRMATION_INVALID)
-        decided = self._request(self._parts.storage.approvals.decide(token, ApprovalState.DECLINED))
+        decided: Any = call.stores.approvals.decide(request.token, ApprovalState.DECLINED)
+        if hasattr(decided, "__await__"):
+            decided = await call.bridge(decided)
         if decided is None or decided.state is not ApprovalState.DECLINED:
             return refusal(Status.DENIED, Reason.CONFIRMATION_EXPIRED)
         return refusal(Status.DENIED, Reason.CONFIRMATION_DECLINED)
@@ -395,8 +426,10 @@ class Guard:
         verdicts: list[Verdict] = []
         reasons = {place.stage: place.reason for place in ORDER}
         for stage in plan.stages:
-            look = getattr(stage, "check", None) or stage.preview  # type: ignore[union-attr]
-            said: Outcome | None = await look(call)
+            look = getattr(stage, "preview", None) or getattr(stage, "check", None)
+            said: Any = look(call) if look is not None else None
+            if hasattr(said, "__await__"):
+                said = await said
             mode = plan.command.mode(stage.name)
             if said is None:
                 verdicts.append(Verdict(stage.name, str(mode), None, why_here=reasons[stage.name]))

@@ -27,6 +27,8 @@ class _Counters:
     """Calls per bucket in fixed windows, for ``fixed-window`` and ``sliding-window-counter``."""
 
     __slots__ = ("amount", "before", "end", "index", "now", "sliding", "stale", "window")
+    #: Counting one call is nothing but adding one.
+    simple = True
 
     def __init__(self, limit: Limit) -> None:
         self.amount, self.window = limit.amount, limit.window
@@ -75,10 +77,7 @@ class _Counters:
 
     def take(self, bucket: str, time: float, token: str) -> None:
         """Count one call; ``wait`` was asked just before, under the same lock."""
-        if self.stale:
-            self.sweep()
-        now = self.now
-        now[bucket] = now.get(bucket, 0) + 1
+        self.now[bucket] = self.now.get(bucket, 0) + 1
 
     def give_back(self, bucket: str, time: float, taken: float) -> None:
         """Take one call back from the window that it was counted in."""
@@ -102,7 +101,7 @@ class _Log:
 
     __slots__ = ("amount", "times", "window")
     #: Never to be judged at a glance (see LocalLimiter.reserve).
-    end, before, now = float("-inf"), (), {}  # type: ignore[var-annotated]
+    simple, end, before, now = False, float("-inf"), (), {}  # type: ignore[var-annotated]
 
     def __init__(self, limit: Limit) -> None:
         self.amount, self.window = limit.amount, limit.window
@@ -150,7 +149,7 @@ class _Slots:
 
     __slots__ = ("amount", "held", "window")
     #: Never to be judged at a glance (see LocalLimiter.reserve).
-    end, before, now = float("-inf"), (), {}  # type: ignore[var-annotated]
+    simple, end, before, now = False, float("-inf"), (), {}  # type: ignore[var-annotated]
 
     def __init__(self, limit: Limit) -> None:
         self.amount, self.window = limit.amount, limit.window
@@ -213,15 +212,30 @@ class LocalLimiter:
         states = known[1] if known is not None and known[0] is limits else self._states_of(limits)
         time = self._monotonic()
         with self._lock:
-            # Most calls find room at a glance: a window that is not over, no calls in the one before, few in this one.
-            for state, bucket in zip(states, buckets):  # noqa: B905 - made in pairs
-                if (
-                    time >= state.end or bucket in state.before or state.now.get(bucket, 0) >= state.amount
-                ) and state.wait(bucket, time):
+            for n, state in enumerate(states):
+                bucket = buckets[n]
+                now = state.now
+                count = now.get(bucket, 0)
+                # Most calls find room at a glance: the window is not over, none in the one before, few in this one.
+                if (time >= state.end or bucket in state.before or count >= state.amount) and state.wait(bucket, time):
+                    self._undo(states[:n], buckets, time, token)
                     return self._first_full(limits, states, buckets, time) or _GRANTED
-            for state, bucket in zip(states, buckets):  # noqa: B905
-                state.take(bucket, time, token)
+                if state.simple and now is state.now:
+                    now[bucket] = count + 1
+                    if state.stale:
+                        state.sweep()
+                else:
+                    state.take(bucket, time, token)
         return _make(Reservation, (True, None, 0.0, (time, token)))
+
+    @staticmethod
+    def _undo(states: tuple[Any, ...], buckets: tuple[str, ...], time: float, token: str) -> None:
+        """Take back what the limits before the full one have counted."""
+        for state, bucket in zip(states, buckets, strict=False):
+            if type(state) is _Slots:
+                state.free(bucket, token)
+            else:
+                state.give_back(bucket, time, time)
 
     @staticmethod
     def _first_full(

@@ -18,6 +18,7 @@ from botguard.pipeline.compose import compose
 from botguard.pipeline.identity import Identity
 from botguard.pipeline.meeting import Meeting, Twins
 from botguard.pipeline.order import ORDER
+from botguard.pipeline.refusals import RefusalBudget, RefusalLog
 from botguard.pipeline.settle import Settlement
 from botguard.pipeline.stage import Proceed, Stage
 from botguard.ports.access import Authorizer, Directory
@@ -32,12 +33,12 @@ from botguard.stages.checks import Checks
 from botguard.stages.claim import Claim
 from botguard.stages.complete import Complete
 from botguard.stages.confirm import Confirm
-from botguard.stages.edge import Edge, RefusalBudget
+from botguard.stages.edge import Edge
 from botguard.stages.handler import Handler
 from botguard.stages.limit import LimitStage
 from botguard.stages.peek import LookAgain, Peek
 from botguard.stages.policy import Policy
-from botguard.stages.record import Record, RefusalLog
+from botguard.stages.record import Record
 from botguard.stages.retry import RetryStage
 from botguard.stages.timeout import Timeout
 from botguard.stages.validate import Validate
@@ -85,7 +86,7 @@ class Parts:
 class Plan:
     """See :class:`botguard.pipeline.call.PlanView`. ``entry`` is the whole pipeline as one callable."""
 
-    __slots__ = ("by_name", "command", "deadline", "declaration", "entry", "runtime", "shape", "stages", "storage", "sync")
+    __slots__ = ("by_name", "command", "deadline", "declaration", "entry", "runnable", "runtime", "shape", "stages", "storage", "sync")
 
     def __init__(
         self, declaration: Declaration, storage: Storage, runtime: Runtime, sync: bool, stages: list[Stage], last: Proceed
@@ -95,6 +96,7 @@ class Plan:
         self.stages = stages
         self.by_name = {stage.name: stage for stage in stages}
         self.deadline = self.command.deadline
+        self.runnable = self.shape.runnable
         self.entry = compose(stages, self.command.modes, last)
 
     def joined(self, session: Any) -> Storage:
@@ -176,7 +178,7 @@ def unknown_plan(parts: Parts, sync: bool) -> Plan:
 
     declaration = Declaration(UNKNOWN, unknown_command, Shape(unknown_command, {}, None, None))  # type: ignore[arg-type]
     storage = _storage_for(parts.storage, UNKNOWN, sync)
-    stages: list[Stage] = [Record(UNKNOWN, parts.meters, parts.refusals), Edge(parts.budget)]
+    stages: list[Stage] = [Record(UNKNOWN, parts.meters, parts.refusals, parts.budget), Edge(parts.budget)]
     return Plan(declaration, storage, parts.runtimes[0 if sync else 1], sync, stages, refuse)
 
 
@@ -324,7 +326,7 @@ class _Builder:
         look = self.gate.look if self.gate is not None else None
         local = parts.limiter
         return [
-            Record(command, parts.meters, parts.refusals),
+            Record(command, parts.meters, parts.refusals, parts.budget),
             Edge(parts.budget),
             Authorize(command, parts.authorizer, parts.directory),
             Validate(self.model, check_bounds, _describe),

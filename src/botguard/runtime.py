@@ -64,7 +64,7 @@ class _Ids:
 
     def new(self) -> str:
         """The next id."""
-        return f"{self._nonce}{self._next():x}"
+        return f"{self._nonce}-{self._next()}"
 
 
 new_id = _Ids().new

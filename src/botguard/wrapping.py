@@ -120,8 +120,8 @@ class Shape:
             "and none of them is plainly the payload",
             where=self.where,
             why="the guard would not know what to validate",
-            fix="annotate one parameter with a pydantic model, name it payload, or pass "
-            "bind=lambda *args, **kwargs: (payload, context)",
+            fix="annotate just one parameter with a pydantic model, name it payload, say which by request=TheModel, or "
+            "pass bind=lambda *args, **kwargs: (payload, context)",
         )
 
     @property

@@ -82,20 +82,32 @@ def test_a_live_request_is_returned_instead_of_a_second_one(approvals, clock):
     assert approvals.by_token("t2") is None
 
 
-@pytest.mark.parametrize("over", ["expired", "declined", "approved and expired"])
-def test_what_is_over_is_replaced(approvals, clock, over):
+@pytest.mark.parametrize("decision", [None, APPROVED, DECLINED])
+def test_what_is_expired_is_replaced(approvals, clock, decision):
     approvals.open(approval(), 60)
-    if over == "declined":
-        approvals.decide("t1", DECLINED)
-    else:
-        if over != "expired":
-            approvals.decide("t1", APPROVED)
-        clock.now += 60
+    if decision:
+        approvals.decide("t1", decision)
+    clock.now += 60
     replaced = approvals.open(approval(token="t2", text="Again?"), 30)
     assert (replaced.token, replaced.text, replaced.state) == ("t2", "Again?", OPEN)
     assert replaced.expires_at == clock.now + 30
     assert approvals.by_token("t1") is None
     assert approvals.by_subject("s1") == replaced
+
+
+def test_a_refusal_is_not_asked_again_until_its_time_is_over(approvals, clock):
+    approvals.open(approval(), 60)
+    approvals.decide("t1", DECLINED)
+    clock.now += 59
+    assert approvals.open(approval(token="t2"), 60).state is DECLINED
+
+
+def test_what_was_spent_is_never_replaced(approvals, clock):
+    approvals.open(approval(), 60)
+    approvals.decide("t1", APPROVED)
+    approvals.spend("s1", "k")
+    clock.now += 1000
+    assert approvals.open(approval(token="t2"), 60).token == "t1"
 
 
 def test_unknown_names(approvals):

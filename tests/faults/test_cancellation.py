@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -179,9 +179,12 @@ async def _nothing(*_: Any) -> None:
     return None
 
 
-async def _swallowed(self: Any, call: Any, proceed: Callable[[Any], Awaitable[Outcome]]) -> Outcome:
+_around = Complete.around
+
+
+async def _swallowed(*given: Any) -> Outcome:
     try:
-        return await proceed(call)
+        return await _around(*given)
     except asyncio.CancelledError:
         return Outcome(Status.CANCELLED)
 

@@ -270,7 +270,7 @@ def test_a_handler_that_stops_is_passed_through(stop: type[BaseException], effec
         made = _enter(scene, way, order_id)
         return asyncio.run(made) if "async" in way else made
 
-    with pytest.raises(stop, match="" if stop is asyncio.CancelledError else "from inside"):
+    with pytest.raises(stop):
         call("x")
     assert scene.left() == {"external": ["unknown"], "idempotent": ["claimed"], "read": []}[effects]
     ((status, reasons),) = scene.stored()

@@ -116,8 +116,14 @@ def test_bounds_can_be_set() -> None:
     assert check_bounds({"a": [1]}, max_depth=1) is not None
 
 
-SCALARS = st.none() | st.booleans() | st.integers(-(2**70), 2**70) | st.floats() | st.text(max_size=20) | st.characters()
-DATA = st.recursive(SCALARS, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=5), inner, max_size=4), max_leaves=20)
+SCALARS = (
+    st.none() | st.booleans() | st.integers(-(2**70), 2**70) | st.floats() | st.text(max_size=20) | st.characters()
+)
+DATA = st.recursive(
+    SCALARS,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=5), inner, max_size=4),
+    max_leaves=20,
+)
 
 
 def check_the_shortcut(check: Callable[[Any], Detail | None], raw: dict[Any, Any]) -> None:
@@ -187,7 +193,10 @@ def test_numbers_lose_no_digits() -> None:
 
 
 @settings(max_examples=500)
-@given(st.binary(max_size=60) | st.text('{}[]":,\\ut0159-+.eENaI \ud800', max_size=40).map(lambda text: text.encode("utf-8", "surrogatepass")))
+@given(
+    st.binary(max_size=60)
+    | st.text('{}[]":,\\ut0159-+.eENaI \ud800', max_size=40).map(lambda text: text.encode("utf-8", "surrogatepass"))
+)
 def test_any_bytes_are_read_or_refused(body: bytes) -> None:
     try:
         value = parse_json(body)

@@ -118,7 +118,11 @@ class Moments(BaseModel):
 
 
 @settings(max_examples=300)
-@given(st.dates(), st.times().map(lambda t: t.replace(microsecond=0)), st.datetimes(dt.datetime(2, 1, 1), dt.datetime(9998, 1, 1), timezones=st.just(dt.UTC)))
+@given(
+    st.dates(),
+    st.times().map(lambda t: t.replace(microsecond=0)),
+    st.datetimes(dt.datetime(2, 1, 1), dt.datetime(9998, 1, 1), timezones=st.just(dt.UTC)),
+)
 def test_moments_come_back_from_json_as_they_were(day: dt.date, at: dt.time, due: dt.datetime) -> None:
     model = Moments(day=day, at=at, due=due)
     assert Moments.model_validate_json(model.model_dump_json()) == model
@@ -183,7 +187,10 @@ def test_lengths_are_counted_afterwards() -> None:
         Text(max=0)
 
 
-_NASTY = st.text(st.one_of(st.characters(), st.sampled_from("\u200b\u200c\u200d\u202e\u0301\u0344\u00ad\u212a \u00a0\n\t\ufeffé👩")), max_size=30)
+_NASTY = st.text(
+    st.one_of(st.characters(), st.sampled_from("\u200b\u200c\u200d\u202e\u0301\u0344\u00ad\u212a \u00a0\n\t\ufeffé👩")),
+    max_size=30,
+)
 
 
 @settings(max_examples=1000)

@@ -89,14 +89,19 @@ def test_numbers_are_bounded() -> None:
     assert code_of(NumberStyle().read, "1٢") == "mixed_digits"
 
 
-@pytest.mark.parametrize("options", [{"thousands": ","}, {"decimal": ",", "thousands": ","}, {"decimal": ";"}, {"decimal": ".", "thousands": "_"}])
+@pytest.mark.parametrize(
+    "options",
+    [{"thousands": ","}, {"decimal": ",", "thousands": ","}, {"decimal": ";"}, {"decimal": ".", "thousands": "_"}],
+)
 def test_a_style_that_could_mean_two_things_is_not_declared(options: dict[str, str]) -> None:
     with pytest.raises(ConfigurationError, match="BG181"):
         NumberStyle(**options)
 
 
 _STYLES = st.sampled_from([NumberStyle(), NumberStyle(decimal="."), NumberStyle(decimal=","), NumberStyle(decimal=",", thousands="."), NumberStyle(decimal=".", thousands=" ")])  # fmt: skip
-_NUMBERS = st.builds(lambda digits, places: Decimal(digits).scaleb(-places), st.integers(-(10**12), 10**12), st.integers(0, 9))
+_NUMBERS = st.builds(
+    lambda digits, places: Decimal(digits).scaleb(-places), st.integers(-(10**12), 10**12), st.integers(0, 9)
+)
 
 
 @given(_STYLES, _NUMBERS)
@@ -227,7 +232,11 @@ def test_units_convert_exactly_or_not_at_all() -> None:
     assert Quantity("1.5", "kg").to("g") == Quantity(1500, "g")
     assert Quantity(1, "lb").to("g") == Quantity("453.59237", "g")
     assert Quantity(2, "doz").to("pcs") == Quantity(24, "pcs")
-    for wrong in (lambda: Quantity(1, "kg").to("l"), lambda: Quantity(1, "kg").to("lb"), lambda: Quantity(1, "box").to("kg")):
+    for wrong in (
+        lambda: Quantity(1, "kg").to("l"),
+        lambda: Quantity(1, "kg").to("lb"),
+        lambda: Quantity(1, "box").to("kg"),
+    ):
         with pytest.raises(ValueError, match="express|exact"):
             wrong()
     assert all(find_unit(symbol) == symbol and find_unit(symbol.upper()) in (symbol, None) for symbol in UNITS)
@@ -293,8 +302,16 @@ class Both(BaseModel):
 
 
 @settings(max_examples=300)
-@given(_NUMBERS.map(abs), st.sampled_from(sorted(set(UNITS) - {"pcs", "doz"})), st.integers(0, 10**9), st.sampled_from(sorted(currencies())), _NUMBERS)
-def test_values_come_back_from_json_as_they_were(number: Decimal, unit: str, cents: int, code: str, rate: Decimal) -> None:
+@given(
+    _NUMBERS.map(abs),
+    st.sampled_from(sorted(set(UNITS) - {"pcs", "doz"})),
+    st.integers(0, 10**9),
+    st.sampled_from(sorted(currencies())),
+    _NUMBERS,
+)
+def test_values_come_back_from_json_as_they_were(
+    number: Decimal, unit: str, cents: int, code: str, rate: Decimal
+) -> None:
     price = Money(Decimal(cents).scaleb(-currencies()[code]), code)
     model = Both(quantity=Quantity(number, unit), weight=Quantity(number, "kg"), price=price, rate=rate, share=rate)
     assert Both.model_validate_json(model.model_dump_json()) == model

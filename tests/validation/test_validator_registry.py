@@ -21,7 +21,9 @@ class Order(BaseModel):
 GOOD = {"sku": "A", "quantity": "12 pcs"}
 
 
-def refused(payload: Any, registry: ValidatorRegistry, command: str = "orders.create", **options: Any) -> tuple[Detail, ...]:
+def refused(
+    payload: Any, registry: ValidatorRegistry, command: str = "orders.create", **options: Any
+) -> tuple[Detail, ...]:
     with pytest.raises(InvalidPayload) as caught:
         validate_payload(command, payload, registry=registry, **options)
     outcome = caught.value.outcome
@@ -46,7 +48,10 @@ def test_a_wrong_payload_is_refused_with_particulars() -> None:
     registry = ValidatorRegistry()
     registry.register("orders.create", Order)
     assert [detail.field for detail in refused({"sku": 5}, registry)] == ["sku", "quantity"]
-    assert refused({"sku": 5, "quantity": "1 kg"}, registry, locale="de")[0].message == "Artikelnummer: Bitte senden Sie Text."
+    assert (
+        refused({"sku": 5, "quantity": "1 kg"}, registry, locale="de")[0].message
+        == "Artikelnummer: Bitte senden Sie Text."
+    )
     assert refused("A 12", registry)[0].code == "not_parts"
     assert refused(None, registry)[0].code == "not_parts"
     assert refused(b"{", registry)[0].code == "unreadable"

@@ -4,38 +4,43 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import partial
+from typing import Any
 
 from botguard.options import Mode
 from botguard.outcome import Outcome
 from botguard.pipeline.call import Call
-from botguard.pipeline.stage import Gate, Proceed, Stage
+from botguard.pipeline.stage import Again, Gate, Proceed, Stage
 
-__all__ = ["compose"]
+__all__ = ["compose", "note_shadow"]
 
 
 def compose(stages: Sequence[Stage], modes: Mapping[str, Mode], innermost: Proceed) -> Proceed:
     """One callable from stages in order; neighbouring gates share a frame, shadow gates only take notes."""
     proceed = innermost
-    row: list[Gate] = []
+    row: list[Any] = []
     for stage in reversed(stages):
         if hasattr(stage, "check"):
-            gate = stage
-            row.insert(0, _shadowed(gate) if modes.get(gate.name) is Mode.SHADOW else gate)
-            continue
-        if row:
-            proceed, row = _gates(tuple(row), proceed), []
-        proceed = partial(stage.around, proceed=proceed)
-    return _gates(tuple(row), proceed) if row else proceed
+            shadow = modes.get(stage.name) is Mode.SHADOW and not getattr(stage, "shadows_itself", False)
+            row.insert(0, _Shadow(stage) if shadow else stage)
+        elif hasattr(stage, "again"):
+            proceed, row = (_gates(row, proceed, stage.again), []) if row else (proceed, row)
+        else:
+            proceed, row = (_gates(row, proceed), []) if row else (proceed, row)
+            proceed = partial(stage.around, proceed)
+    return _gates(row, proceed) if row else proceed
 
 
-def _gates(row: tuple[Gate, ...], proceed: Proceed) -> Proceed:
-    checks = tuple(gate.check for gate in row)
+def _gates(row: list[Gate], proceed: Proceed, again: Again | None = None) -> Proceed:
+    checks = tuple([gate.check for gate in row])
 
     async def pass_gates(call: Call) -> Outcome:
         for check in checks:
-            refused = await check(call)
+            refused = check(call)
             if refused is not None:
-                return refused
+                if hasattr(refused, "__await__"):
+                    refused = await refused
+                if refused is not None:
+                    return refused if again is None else await again(call, refused)
         return await proceed(call)
 
     return pass_gates
@@ -49,15 +54,13 @@ class _Shadow:
 
     async def check(self, call: Call) -> Outcome | None:
         before = call.obligations
-        refused = await self._gate.check(call)
+        refused = self._gate.check(call)
+        if hasattr(refused, "__await__"):
+            refused = await refused
         call.obligations = before
         if refused is not None:
             note_shadow(call, self.name, refused)
         return None
-
-
-def _shadowed(gate: Gate) -> Gate:
-    return _Shadow(gate)
 
 
 def note_shadow(call: Call, stage: str, refused: Outcome) -> None:

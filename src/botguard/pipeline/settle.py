@@ -53,22 +53,23 @@ class Settlement:
         """Store a success. Trouble becomes a note: the effect happened, so the caller gets his value."""
         body = None if self._codec is None else self.body(call, outcome.value)
         seal(call, outcome)
-        await self._finish(call, _DONE, body, event_of(call, outcome) if self._with_event else None)
+        event = event_of(call, outcome) if self._with_event else None
+        await self.finish(call, _DONE, body, event)
 
     async def failed(self, call: Call, outcome: Outcome) -> None:
         """Store a final failure."""
         error = outcome.error
         outcome.reasons = (Reason.REJECTED,)
         body = encode_error(error) if error is not None else None
-        await self._finish(call, RowState.FAILED, body, self.event(call, outcome))
+        await self.finish(call, RowState.FAILED, body, self.event(call, outcome))
 
     async def park(self, call: Call, outcome: Outcome) -> None:
         """Say that the effect is unknown; the row waits for reconcile or a person."""
         if Reason.EFFECT_UNKNOWN not in outcome.reasons:
             outcome.reasons = (*outcome.reasons, Reason.EFFECT_UNKNOWN)
-        await self._finish(call, RowState.UNKNOWN, None, self.event(call, outcome))
+        await self.finish(call, RowState.UNKNOWN, None, self.event(call, outcome))
 
-    async def _finish(self, call: Call, state: RowState, body: bytes | None, event: Event | None) -> None:
+    async def finish(self, call: Call, state: RowState, body: bytes | None, event: Event | None) -> None:
         try:
             ack = call.stores.idempotency.finish(
                 call.row_key, call.claim_id, state, body, self._keep, call.attempt, event  # type: ignore[arg-type]
@@ -82,7 +83,11 @@ class Settlement:
             if ack is None:
                 self.lost(call, state, body, error)
                 return
-        self.acknowledge(call, ack, event)  # type: ignore[arg-type]
+        call.settled = True
+        if ack is _LOST:
+            call.note(Reason.LEASE_LOST, degraded=True)
+        elif event is not None:
+            call.audited = True
 
     async def _once_more(
         self, call: Call, state: RowState, body: bytes | None, event: Event | None, error: Exception
@@ -99,7 +104,7 @@ class Settlement:
             return None
 
     def acknowledge(self, call: Call, ack: Ack, event: Event | None) -> None:
-        """Draw the consequences of the store's answer."""
+        """Draw the consequences of an answer from inside a unit of work."""
         call.settled = True
         if ack is _LOST:
             call.note(Reason.LEASE_LOST, degraded=True)

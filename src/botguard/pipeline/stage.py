@@ -1,6 +1,6 @@
-"""The two shapes of a stage. A gate looks and says yes or no; a wrap surrounds what comes after it.
+"""The shapes of a stage. A gate looks and says yes or no; a wrap surrounds what comes after it.
 
-Neither knows which stage is next, reads a clock, opens a connection or starts a thread: it asks a port.
+None of them knows which stage is next, reads a clock, opens a connection or starts a thread: it asks a port.
 """
 
 from __future__ import annotations
@@ -10,19 +10,26 @@ from typing import Any, Protocol
 
 from botguard.outcome import Outcome
 from botguard.pipeline.call import Call
+from botguard.ports.colour import MaybeAwaitable
 
-__all__ = ["Gate", "Proceed", "Stage", "Wrap"]
+__all__ = ["Again", "Gate", "Proceed", "SecondLook", "Stage", "Wrap", "options_of"]
 
 #: The rest of the pipeline.
 Proceed = Callable[[Call], Awaitable[Outcome]]
+#: What a refusal becomes when it is looked at once more.
+Again = Callable[[Call, Outcome], Awaitable[Outcome]]
 
 
 class Gate(Protocol):
-    """Decides; consumes nothing, so that it can also be run as a shadow or a dry run."""
+    """Decides, so that it can also be run as a shadow or a dry run.
+
+    Like a port it answers at once, or hands over an awaitable where something it asked did: a gate whose sources answer
+    at once costs no coroutine.
+    """
 
     name: str
 
-    async def check(self, call: Call) -> Outcome | None:
+    def check(self, call: Call) -> MaybeAwaitable[Outcome | None]:
         """None: go on. An outcome: the call ends here. Never raises for anything but cancellation."""
         ...
 
@@ -32,7 +39,7 @@ class Wrap(Protocol):
 
     name: str
 
-    async def around(self, call: Call, proceed: Proceed) -> Outcome:
+    async def around(self, proceed: Proceed, call: Call) -> Outcome:
         """Run the rest and return its outcome, or one of its own."""
         ...
 
@@ -41,7 +48,17 @@ class Wrap(Protocol):
         ...
 
 
-Stage = Gate | Wrap
+class SecondLook(Protocol):
+    """Told of a refusal by the gates that follow it."""
+
+    name: str
+
+    async def again(self, call: Call, refused: Outcome) -> Outcome:
+        """The refusal, or what it has become meanwhile."""
+        ...
+
+
+Stage = Gate | Wrap | SecondLook
 
 
 def options_of(stage: Any) -> dict[str, Any]:

@@ -32,7 +32,8 @@ def event_of(call: Call, outcome: Outcome, kind: str = "run", count: int = 1) ->
     """The audit event of a sealed outcome; its id is also the outcome's."""
     plan, context = call.plan, call.context
     runtime = plan.runtime
-    event_id = runtime.new_id()
+    # A claimed run is named by its claim id already, which never repeats either.
+    event_id = (kind == "run" and call.claim_id) or runtime.new_id()
     org = channel = actor = correlation = ""
     if context is not None:
         org, channel, correlation = context.org, context.channel, context.correlation_id or ""

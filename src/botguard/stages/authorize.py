@@ -10,8 +10,11 @@ from botguard.errors import ConfigurationError
 from botguard.outcome import Outcome, Reason, Status
 from botguard.pipeline.call import Call, closed, refusal
 from botguard.ports.access import Authorizer, Directory
+from botguard.ports.colour import MaybeAwaitable
 
 __all__ = ["Authorize", "RoleTable"]
+
+_DENIED, _MISSING = Status.DENIED, (Reason.MISSING_PERMISSION,)  # an enum's member is slow to look up on 3.11
 
 
 class RoleTable:
@@ -61,30 +64,38 @@ class Authorize:
             else None
         )
 
-    async def check(self, call: Call) -> Outcome | None:
+    def check(self, call: Call) -> MaybeAwaitable[Outcome | None]:
         """Identity, org, bot class, channel, permission."""
-        context = call.context
-        actor = context.actor
+        actor = call.context.actor
         if actor is None:
             return refusal(Status.DENIED, Reason.NO_ACTOR)
-        if self._directory is None:
-            call.person = actor.person or actor.id
-            call.roles = actor.roles
-        else:
-            refused = await self._identify(call, self._directory)
-            if refused is not None:
-                return refused
+        if self._directory is not None:
+            return self._looked_up(call, self._directory)
+        call.person = actor.person or actor.id
+        call.roles = actor.roles
+        return self._judge(call)
+
+    def _judge(self, call: Call) -> MaybeAwaitable[Outcome | None]:
+        """Person and roles are known: may they call this, from here?"""
+        context = call.context
         if self._bot_class is not None and context.bot_class is not None and context.bot_class != self._bot_class:
             return refusal(Status.DENIED, Reason.WRONG_BOT_CLASS)
         if self._channels and context.channel not in self._channels:
             return refusal(Status.DENIED, Reason.WRONG_CHANNEL)
         holders = self._holders
-        if holders is not None:
-            for role in call.roles:
-                if role in holders:
-                    return None
-            return refusal(Status.DENIED, Reason.MISSING_PERMISSION)
-        return None if self._permission is None else await self._ask(call)
+        if holders is None:
+            return None if self._permission is None else self._ask(call)
+        for role in call.roles:
+            if role in holders:
+                return None
+        return Outcome(_DENIED, None, None, _MISSING)
+
+    async def _looked_up(self, call: Call, directory: Directory) -> Outcome | None:
+        refused = await self._identify(call, directory)
+        if refused is not None:
+            return refused
+        judged = self._judge(call)
+        return await judged if hasattr(judged, "__await__") else judged
 
     async def _identify(self, call: Call, directory: Directory) -> Outcome | None:
         context = call.context

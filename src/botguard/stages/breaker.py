@@ -151,7 +151,7 @@ class BreakerStage:
         self._ignore: ExceptionTypes = gate.options.ignore
         self._slow = gate.options.slow_after
 
-    async def around(self, call: Call, proceed: Proceed) -> Outcome:
+    async def around(self, proceed: Proceed, call: Call) -> Outcome:
         """Admit, run, settle as ok, failed or ignored."""
         gate = self._gate
         permit = gate.admit()

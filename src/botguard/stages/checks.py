@@ -8,6 +8,7 @@ from typing import Any
 from botguard.errors import ConfigurationError
 from botguard.outcome import Detail, Outcome, Reason, Status
 from botguard.pipeline.call import Call, closed, refusal
+from botguard.ports.colour import MaybeAwaitable
 from botguard.ports.policy import Obligation
 
 __all__ = ["Checks"]
@@ -28,23 +29,49 @@ class Checks:
         self._functions = functions
         self._reason = _REASONS[stage]
 
-    async def check(self, call: Call) -> Outcome | None:
+    def check(self, call: Call) -> MaybeAwaitable[Outcome | None]:
         """Refused with all particulars, or None with obligations gathered."""
-        invocation = call.invocation()
-        found: tuple[Detail, ...] = ()
+        invocation = call.view or call.invocation()
+        found: list[Any] = []
         for function in self._functions:
             try:
                 said = function(invocation)
-                if hasattr(said, "__await__"):
-                    said = await call.bridge(said)
-                if said is None:
-                    continue
-                found += self._read(call, said, function)
             except ConfigurationError:
                 raise
             except Exception as error:  # noqa: BLE001 - a check that cannot answer is not a yes
-                return closed(error)
-        return refusal(Status.DENIED, self._reason, found) if found else None
+                said = closed(error)
+            if said is not None:
+                found.append((function, said))
+        return self._weigh(call, found) if found else None
+
+    def _weigh(self, call: Call, found: list[Any]) -> MaybeAwaitable[Outcome | None]:
+        if any(hasattr(said, "__await__") for _, said in found):
+            return self._awaited(call, found)
+        details: tuple[Detail, ...] = ()
+        for function, said in found:
+            if isinstance(said, Outcome):
+                return said
+            details += self._read(call, said, function)
+        return refusal(Status.DENIED, self._reason, details) if details else None
+
+    async def _awaited(self, call: Call, found: list[Any]) -> Outcome | None:
+        """One after the other, in order: what they ask is often one connection."""
+        answers = []
+        for n, (function, said) in enumerate(found):
+            try:
+                answer = await call.bridge(said) if hasattr(said, "__await__") else said
+            except Exception as error:  # noqa: BLE001 - a check that cannot answer is not a yes
+                if isinstance(error, ConfigurationError):
+                    _close(found[n + 1 :])
+                    raise
+                answer = closed(error)
+            except BaseException:
+                _close(found[n + 1 :])
+                raise
+            if answer is not None:
+                answers.append((function, answer))
+        weighed = self._weigh(call, answers)
+        return weighed  # type: ignore[return-value]
 
     def _read(self, call: Call, said: Any, function: Callable[..., Any]) -> tuple[Detail, ...]:
         if isinstance(said, Obligation):
@@ -67,3 +94,10 @@ class Checks:
     def describe(self) -> dict[str, Any]:
         """Options for ``guard.describe()``."""
         return {"checks": [getattr(function, "__qualname__", repr(function)) for function in self._functions]}
+
+
+def _close(unanswered: list[Any]) -> None:
+    """Coroutines that will not be awaited any more, closed without a warning."""
+    for _, said in unanswered:
+        if hasattr(said, "close"):
+            said.close()

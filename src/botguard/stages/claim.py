@@ -13,6 +13,7 @@ from botguard.pipeline.meeting import Meeting
 from botguard.pipeline.settle import Settlement
 from botguard.pipeline.stage import Proceed
 from botguard.pipeline.trail import event_of, seal
+from botguard.ports.events import Event
 from botguard.ports.idempotency import Ack, ClaimAnswer, ClaimRequest, Row, RowState
 from botguard.reconcile import Happened, NotHappened
 
@@ -37,7 +38,7 @@ class Claim:
         self._must_audit, self._with_event = command.must_audit, with_event
         self._join = command.in_flight is InFlight.JOIN
 
-    async def around(self, call: Call, proceed: Proceed) -> Outcome:
+    async def around(self, proceed: Proceed, call: Call) -> Outcome:
         """Claim, run the rest, release if the handler never began."""
         if call.parent is not None or (self._breaker is not None and self._breaker() is not None):
             refused = self._impossible(call)
@@ -56,6 +57,8 @@ class Claim:
             outcome = await self._joinable(call, proceed) if self._join else await proceed(call)
             if not call.began and not call.settled and call.claim_id:
                 await self._settlement.release(call)
+                if outcome.status is Status.FAILED and Reason.STORE_UNAVAILABLE in outcome.reasons:
+                    outcome.status, outcome.retry_after = Status.UNAVAILABLE, 1.0  # nothing ran: no transaction began
         except BaseException:
             if not call.began and not call.settled and call.claim_id:
                 await self._settlement.release(call)
@@ -100,7 +103,7 @@ class Claim:
                 return None
             return await self._decide(call, answer)
         except StoreUnavailable as error:
-            if not error.maybe_applied:
+            if not error.maybe_applied or not call.claim_id:
                 return self._without_store(call, error)
         return await self._ask_again(call)
 
@@ -119,9 +122,13 @@ class Claim:
             answer = await self._ask(call)
             return None if answer.won else await self._decide(call, answer)
         except StoreUnavailable as error:
+            if call.claim_id:
+                await self._settlement.release(call)  # the first statement may have been stored all the same
             return self._without_store(call, error)
 
     async def _ask(self, call: Call, supersede: str | None = None) -> ClaimAnswer:
+        if self._must_audit:
+            return await self._audited(call, supersede)
         answer = call.stores.idempotency.claim(self._request(call, supersede))
         if hasattr(answer, "__await__"):
             answer = await call.bridge(answer)
@@ -129,17 +136,28 @@ class Claim:
             call.fence = answer.fence  # type: ignore[union-attr]
         return answer  # type: ignore[return-value]
 
-    async def _audited(self, call: Call) -> ClaimAnswer:
+    async def _audited(self, call: Call, supersede: str | None = None) -> ClaimAnswer:
         """Claim with a ``started`` event: in the same commit, or stored before the handler may begin."""
         started = event_of(call, seal(call, Outcome(Status.IN_FLIGHT)), "started")
-        answer = call.stores.idempotency.claim(self._request(call), started if self._with_event else None)
+        answer = call.stores.idempotency.claim(
+            self._request(call, supersede), started if self._with_event else None
+        )
         if hasattr(answer, "__await__"):
             answer = await call.bridge(answer)
-        if answer.won and not self._with_event:  # type: ignore[union-attr]
+        if answer.won:  # type: ignore[union-attr]
+            call.fence = answer.fence  # type: ignore[union-attr]
+            if not self._with_event:
+                await self._announce(call, started)
+        return answer  # type: ignore[return-value]
+
+    async def _announce(self, call: Call, started: Event) -> None:
+        try:
             done = call.stores.events.append(started)
             if hasattr(done, "__await__"):
                 await call.bridge(done)
-        return answer  # type: ignore[return-value]
+        except StoreUnavailable as error:  # without its event the handler does not begin, so give the key back
+            await self._settlement.release(call)
+            raise StoreUnavailable(str(error), host_transaction=error.host_transaction) from error
 
     async def _decide(self, call: Call, answer: ClaimAnswer) -> Outcome | None:
         row = answer.row
@@ -193,7 +211,8 @@ class Claim:
         return outcome if ack is not Ack.LOST else unknown
 
     def _without_store(self, call: Call, error: StoreUnavailable) -> Outcome | None:
-        if self._command.effects is Effects.IDEMPOTENT and not self._must_audit and not error.host_transaction:
+        skips = self._command.effects is Effects.IDEMPOTENT and not self._must_audit and not error.host_transaction
+        if skips and call.claim_id:  # without it we do know of a row that stands in the way
             call.claim_id = ""
             call.note(Reason.CLAIM_SKIPPED, degraded=True)
             return None

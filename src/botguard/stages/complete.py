@@ -26,7 +26,7 @@ class Complete:
         self._effects, self._before_effect = command.effects, command.before_effect
         self._settlement = settlement
 
-    async def around(self, call: Call, proceed: Proceed) -> Outcome:
+    async def around(self, proceed: Proceed, call: Call) -> Outcome:
         """Run, then settle the claim, if there is one and nobody settled it inside (a unit of work does)."""
         try:
             outcome = await proceed(call)

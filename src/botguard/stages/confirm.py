@@ -14,8 +14,8 @@ from botguard.pipeline.call import Call, refusal
 from botguard.pipeline.canonical import canonical, digest
 from botguard.pipeline.compose import note_shadow
 from botguard.pipeline.identity import Identity
-from botguard.pipeline.stage import Proceed
 from botguard.ports.approvals import ApprovalRequest, ApprovalState
+from botguard.ports.colour import MaybeAwaitable
 from botguard.ports.policy import Obligation
 
 __all__ = ["Confirm"]
@@ -30,27 +30,30 @@ class Confirm:
     """Discharges the obligations gathered so far, or makes the outcome pending."""
 
     name = "confirm"
+    #: Its shadow must not ask anybody, so it writes its own note.
+    shadows_itself = True
 
     def __init__(self, command: Command, identity: Identity, dump: Dump, breaker: BreakerLook | None) -> None:
         self._command, self._identity, self._dump, self._breaker = command, identity, dump, breaker
         self._shadow = command.mode("confirm") is Mode.SHADOW
         self._by_risk = Obligation("confirm", "", "risk") if command.risk is Risk.HIGH else None
 
-    async def around(self, call: Call, proceed: Proceed) -> Outcome:
+    def check(self, call: Call) -> MaybeAwaitable[Outcome | None]:
         """Go on if nothing is asked, or if the answer is there and fits."""
-        asked = self._asked(call)
-        if not asked:
-            return await proceed(call)
+        if not call.obligations and self._by_risk is None:
+            return None
         if self._shadow:
             note_shadow(call, self.name, refusal(Status.PENDING, Reason.CONFIRMATION_REQUIRED))
-            return await proceed(call)
+            return None
+        return self._required(call)
+
+    async def _required(self, call: Call) -> Outcome | None:
         try:
-            refused = await self._discharge(call, asked)
+            return await self._discharge(call, self._asked(call))
         except StoreUnavailable as error:
             outcome = refusal(Status.UNAVAILABLE, Reason.STORE_UNAVAILABLE)
             outcome.error = error
             return outcome
-        return refused or await proceed(call)
 
     def _asked(self, call: Call) -> tuple[Obligation, ...]:
         return (*call.obligations, self._by_risk) if self._by_risk is not None else call.obligations

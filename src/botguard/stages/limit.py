@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import Any
 
 from botguard.command import Command
@@ -63,18 +64,16 @@ def parse_limit(text: str, command: str, lease: float) -> Limit:
     return Limit(text, item.amount, float(item.get_expiry()), strategy, scope, f"{command}|{text}")
 
 
-def bucket(limit: Limit, call: Call) -> str:
-    """Whose counter it is: parts with their lengths, so that no two orgs or users can run into each other."""
-    context = call.context
-    org = context.org
-    _, _, _, _, scope, tag = limit
-    if scope == "user":
-        return f"{tag}|{len(org)}:{org}{call.person}"
-    if scope == "org":
-        return f"{tag}|{org}"
-    if scope == "channel":
-        return f"{tag}|{len(org)}:{org}{context.channel}"
-    return tag
+def bucketer(limit: Limit) -> Callable[[Call], str]:
+    """Names the counter of a call: parts with their lengths, so that no two orgs or users can run into each other."""
+    tag = limit.tag
+    if limit.scope == "user":
+        return lambda call: f"{tag}|{len(call.context.org)}:{call.context.org}{call.person}"
+    if limit.scope == "org":
+        return lambda call: f"{tag}|{call.context.org}"
+    if limit.scope == "channel":
+        return lambda call: f"{tag}|{len(call.context.org)}:{call.context.org}{call.context.channel}"
+    return lambda call: tag
 
 
 class LimitStage:
@@ -87,11 +86,13 @@ class LimitStage:
         limits = tuple(parse_limit(text, command.name, lease) for text in command.limits)
         self._limits = limits
         self._caps = tuple(limit for limit in limits if limit.strategy == "concurrent")
+        self._all = (limits, [bucketer(limit) for limit in limits])
+        self._only_caps = (self._caps, [bucketer(limit) for limit in self._caps])
         self._shared, self._local = store, local
         self._critical = command.critical
         self._shadow = command.mode("limit") is Mode.SHADOW
 
-    async def around(self, call: Call, proceed: Proceed) -> Outcome:
+    async def around(self, proceed: Proceed, call: Call) -> Outcome:
         """Reserve all or nothing; settle the reservation when the rest has run."""
         if self._shadow:
             refused = await self.preview(call)
@@ -99,8 +100,8 @@ class LimitStage:
                 note_shadow(call, self.name, refused)
             return await proceed(call)
         # The resume of a confirmed call was charged when it was first made; its cap slots were not kept meanwhile.
-        limits = self._limits if call.resume is None else self._caps
-        buckets = tuple([bucket(limit, call) for limit in limits])
+        limits, bucketers = self._all if call.resume is None else self._only_caps
+        buckets = tuple([name(call) for name in bucketers])
         store: LimitStore = self._local
         if self._shared is None:
             token = call.plan.runtime.new_id() if self._caps else ""
@@ -178,7 +179,7 @@ class LimitStage:
 
     async def preview(self, call: Call) -> Outcome | None:
         """Throttled if a limit is full now; counts nothing."""
-        buckets = tuple([bucket(limit, call) for limit in self._limits])
+        buckets = tuple([name(call) for name in self._all[1]])
         try:
             answer = (self._shared or self._local).test(self._limits, buckets)
             if hasattr(answer, "__await__"):

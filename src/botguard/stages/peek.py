@@ -14,7 +14,6 @@ from botguard.pipeline.stage import Proceed
 __all__ = ["LookAgain", "Peek"]
 
 _THROTTLED = Status.THROTTLED  # an enum's member is slow to look up on 3.11
-_REFUSED = frozenset((Status.DENIED, Status.PENDING, Status.UNAVAILABLE))
 
 
 class Peek:
@@ -25,7 +24,7 @@ class Peek:
     def __init__(self, command: Command, identity: Identity, meeting: Meeting) -> None:
         self._command, self._identity, self._meeting = command, identity, meeting
 
-    async def around(self, call: Call, proceed: Proceed) -> Outcome:
+    async def around(self, proceed: Proceed, call: Call) -> Outcome:
         """Replay, refuse a running or reused key, or go on."""
         refused = self._identity(call)
         if refused is not None:
@@ -69,13 +68,8 @@ class LookAgain:
     def __init__(self, meeting: Meeting) -> None:
         self._meeting = meeting
 
-    async def around(self, call: Call, proceed: Proceed) -> Outcome:
-        """Run; on a refusal before the claim, peek."""
-        outcome = await proceed(call)
-        if outcome.status in _REFUSED and not outcome.replayed and not call.claim_id and not call.fresh_key:
-            return await self._meeting.look(call) or outcome
-        return outcome
-
-    async def preview(self, call: Call) -> Outcome | None:
-        """Nothing to say."""
-        return None
+    async def again(self, call: Call, refused: Outcome) -> Outcome:
+        """The refusal of a gate before the claim, or what the key has become meanwhile."""
+        if call.fresh_key:
+            return refused
+        return await self._meeting.look(call) or refused

@@ -25,7 +25,7 @@ class RetryStage:
         self._retryable = command.retryable
         self._more = self._retry.attempts - 1
 
-    async def around(self, call: Call, proceed: Proceed) -> Outcome:
+    async def around(self, proceed: Proceed, call: Call) -> Outcome:
         """Attempt until it succeeds, fails for good, or another attempt does not fit."""
         call.attempt = 1
         parent = call.parent

@@ -21,7 +21,7 @@ class Timeout:
     def __init__(self, command: Command) -> None:
         self._timeout, self._deadline = command.timeout, command.deadline
 
-    async def around(self, call: Call, proceed: Proceed) -> Outcome:
+    async def around(self, proceed: Proceed, call: Call) -> Outcome:
         """Run under a time limit; a stop is a failure whose effect is judged by the complete stage."""
         left = call.remaining()
         limit = left if self._timeout is None else self._timeout if left is None else min(self._timeout, left)

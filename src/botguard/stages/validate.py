@@ -28,20 +28,17 @@ class Validate:
         self._validate = model.__pydantic_validator__.validate_python if model is not None else None
         self._again = _revalidator(model) if model is not None else None
 
-    async def check(self, call: Call) -> Outcome | None:
+    def check(self, call: Call) -> Outcome | None:
         """Bounds first, then the model."""
         raw = call.raw
         validate = self._validate
-        if validate is not None and isinstance(raw, self._model):
-            validate = self._again
-            if validate is None:
-                call.payload = raw
-                return None
-        else:
+        if type(raw) is dict or validate is None or not isinstance(raw, self._model):
             beyond = None if _ordinary(raw) else self._bounds(raw)
             if beyond is not None:
                 reason = Reason.PAYLOAD_TOO_LARGE if beyond.code == "too_large" else Reason.INVALID_PAYLOAD
                 return refusal(Status.INVALID, reason, (beyond,))
+        else:
+            validate = self._again
         if validate is None:
             call.payload = raw
             return None

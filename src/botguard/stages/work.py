@@ -25,7 +25,7 @@ class Work:
     def __init__(self, settlement: Settlement, meeting: Meeting, keep: float) -> None:
         self._settlement, self._meeting, self._keep = settlement, meeting, keep
 
-    async def around(self, call: Call, proceed: Proceed) -> Outcome:
+    async def around(self, proceed: Proceed, call: Call) -> Outcome:
         """Begin, run, finish and commit; roll back on anything else."""
         try:
             unit = await self._begin(call)

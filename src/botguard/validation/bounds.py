@@ -184,17 +184,15 @@ def _other(value: Any, limits: _Limits) -> int:
     if hasattr(kind, "get_secret_value"):
         return _leaf(value.get_secret_value(), limits) or 0
     # Made and checked by this process: a model, or a value object that pydantic knows how to take.
-    if hasattr(kind, "__pydantic_fields__") or hasattr(kind, "__get_pydantic_core_schema__"):
+    if hasattr(kind, "__pydantic_validator__") or hasattr(kind, "__get_pydantic_core_schema__"):
         return 100
     raise _Beyond("not_data")
 
 
 def _detail(code: str, path: tuple[Any, ...], locale: str, n: int = -1) -> Detail:
-    from botguard.validation.catalogue import in_words, label_of, sentence
+    from botguard.validation.catalogue import name_or_quote, problem
     from botguard.validation.echo import shown
 
-    names = [shown(part, 40) for part in path]
-    last = next((part for part in reversed(path) if isinstance(part, str) and part.isidentifier()), None)
-    label = label_of(last, None, locale) if last is not None and len(last) <= 40 else sentence("request", locale)
-    message = sentence(code, locale, label=label, value=sentence("this", locale), n=n)
-    return Detail(".".join(names), code, message or in_words(code))
+    names = [part for part in path if isinstance(part, str)]
+    where = {"label": name_or_quote(names[-1], locale)} if names and names[-1] else {}
+    return problem(code, locale, field=".".join(shown(part) for part in path), n=n, **where)

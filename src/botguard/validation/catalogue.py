@@ -23,6 +23,7 @@ __all__ = [
     "invalid",
     "knows",
     "label_of",
+    "name_or_quote",
     "problem",
     "sentence",
 ]
@@ -104,6 +105,13 @@ def label_of(name: str, title: str | None, locale: str) -> str:
     """A field's name for a person: the language's own, the title, the English one, or the name in words."""
     own = _find(f"label.{name}", locale, english_too=False) if locale[:2] != "en" else None
     return own or title or _find(f"label.{name}", locale) or in_words(name)
+
+
+def name_or_quote(name: str, locale: str) -> str:
+    """What to call a name that no model has vouched for: as the catalogue does, or in quotes."""
+    from botguard.validation.echo import quoted
+
+    return _find(f"label.{name}", locale) or quoted(name)
 
 
 _CAPITALS = frozenset({"bic", "eu", "iban", "id", "ip", "pdf", "pin", "qr", "sku", "uk", "url", "us", "uuid", "vat"})

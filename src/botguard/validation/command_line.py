@@ -15,7 +15,7 @@ from botguard.errors import ConfigurationError
 from botguard.outcome import Detail
 from botguard.validation.bounds import check_bounds
 from botguard.validation.catalogue import invalid, label_of, problem, sentence
-from botguard.validation.echo import echo, shown
+from botguard.validation.echo import echo, quoted
 from botguard.validation.fields import Field, alternatives, choices_of, fields_of, holds_secret, sample_of
 from botguard.validation.line_tokens import BadLine, Token, split_command, tokens
 
@@ -138,7 +138,7 @@ class _Line:
     def _named(self, word: Token) -> None:
         slot = self._slot(word.name)
         if slot is None:
-            label = sentence("this", self._locale) if self._secret else f"'{shown(word.name)}'"
+            label = sentence("this", self._locale) if self._secret else quoted(word.name)
             near = "" if self._secret else self._near(word.name)
             hint = sentence("hint.did_you_mean", self._locale, name=near) if near else ""
             self._problems.append(

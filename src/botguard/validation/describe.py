@@ -76,7 +76,7 @@ def _detail(group: Sequence[tuple[Spot, Mapping[str, Any]]], locale: str) -> Det
 
 
 def _code(found: Mapping[str, Any]) -> str:
-    code = KINDS.get(found["type"], found["type"])
+    code = str(KINDS.get(found["type"], found["type"]))
     if code in ("too_few_items", "too_many_items") and not isinstance(found.get("input"), _CONTAINERS):
         code = f"text_{found['type']}"  # a secret's length is checked like that of a list
     return code

@@ -9,7 +9,7 @@ import unicodedata
 from decimal import Decimal
 from typing import Any
 
-__all__ = ["echo", "for_people", "shown"]
+__all__ = ["echo", "for_people", "quoted", "shown"]
 
 #: Characters of a value that a message repeats.
 LONGEST = 40
@@ -36,8 +36,13 @@ def echo(value: Any) -> str:
     """What was sent, in quotes; "" for what is no single value (or an empty one), which is not repeated."""
     if isinstance(value, bool) or not isinstance(value, str | int | float | Decimal):
         return ""
-    text = shown(value)
-    return f"'{text}'" if text.strip() else ""
+    return quoted(value) if _as_text(value, LONGEST).strip() else ""
+
+
+def quoted(value: Any) -> str:
+    """:func:`shown` in quotes, which no quote in the value can end."""
+    text = shown(value).replace("'", "’")
+    return f"'{text}'"
 
 
 def _as_text(value: Any, longest: int) -> str:

@@ -19,7 +19,6 @@ from typing import (
     get_args,
     get_origin,
     get_type_hints,
-    is_typeddict,
 )
 
 from botguard.validation.rule import Rule
@@ -45,11 +44,13 @@ class Field(NamedTuple):
 def fields_of(kind: Any) -> dict[str, Field]:
     """The fields of a model, by name; empty for what has none."""
     infos = getattr(kind, "__pydantic_fields__", None)
+    if infos is None and hasattr(kind, "__pydantic_validator__"):
+        infos = getattr(kind, "model_fields", None)  # pydantic 2.9
     if isinstance(infos, Mapping):
         config = getattr(kind, "model_config", None) or {}
         by_name = bool(config.get("populate_by_name") or config.get("validate_by_name"))
         return {name: _from_info(name, info, by_name) for name, info in infos.items()}
-    if is_typeddict(kind):
+    if isinstance(kind, type) and hasattr(kind, "__required_keys__"):  # TypedDict, also of typing_extensions
         hints = _hints(kind)
         return {name: _plain(name, hint, name in kind.__required_keys__) for name, hint in hints.items()}
     if isinstance(kind, type) and dataclasses.is_dataclass(kind):

@@ -9,7 +9,7 @@ from typing import Any
 
 from botguard.validation.bounds import check_bounds
 from botguard.validation.catalogue import invalid, problem
-from botguard.validation.echo import shown
+from botguard.validation.echo import quoted, shown
 
 __all__ = ["parse_json"]
 
@@ -58,8 +58,10 @@ def parse_json(
             parse_float=lambda text: _fraction(text, max_digits),
         )
     except _Refused as refused:
-        name = shown(refused.name) if refused.name else ""
-        raise invalid(problem(refused.code, locale, field=name, **({"label": f"'{name}'"} if name else {}))) from None
+        name = shown(refused.name)
+        raise invalid(
+            problem(refused.code, locale, field=name, **({"label": quoted(refused.name)} if name else {}))
+        ) from None
     except ValueError:  # UnicodeDecodeError and JSONDecodeError; their words are for programmers
         raise invalid(problem("unreadable", locale)) from None
     beyond = check_bounds(

@@ -27,7 +27,7 @@ _BY_CODE: dict[str, str] = {
     "number_too_long": "int_parsing_size decimal_whole_digits",
     "not_number": (
         "float_type float_parsing decimal_type decimal_parsing complex_type complex_str_parsing "
-        "fraction_parsing byte_size byte_size_unit"
+        "fraction_type fraction_parsing byte_size byte_size_unit"
     ),
     "not_finite": "finite_number",
     "too_small": "greater_than_equal",
@@ -39,7 +39,7 @@ _BY_CODE: dict[str, str] = {
     "too_many_decimals": "decimal_max_places",
     "too_few_items": "too_short",
     "too_many_items": "too_long",
-    "not_list": "list_type tuple_type set_type frozen_set_type iterable_type iteration_error sequence_str",
+    "not_list": ("list_type tuple_type set_type frozen_set_type deque_type iterable_type iteration_error sequence_str"),
     "not_date": "date_type date_parsing date_from_datetime_parsing date_from_datetime_inexact",
     "not_past": "date_past datetime_past",
     "not_future": "date_future datetime_future",
@@ -55,13 +55,14 @@ _BY_CODE: dict[str, str] = {
     ),
     "not_parts": (
         "model_type model_attributes_type dataclass_type dataclass_exact_type dict_type mapping_type "
-        "arguments_type get_attribute_error no_such_attribute"
+        "ordered_dict_type frozen_dict_type counter_type named_tuple_type arguments_type "
+        "get_attribute_error no_such_attribute"
     ),
     "unreadable": "json_invalid json_type needs_python_object",
-    "too_deep": "recursion_loop",
+    "too_deep": "recursion_loop recursion_depth_exceeded",
     "not_usable": (
         "frozen_field frozen_instance is_instance_of is_subclass_of callable_type set_item_not_hashable "
-        "default_factory_not_called value_error assertion_error color_error import_error "
+        "ellipsis_error default_factory_not_called value_error assertion_error color_error import_error "
         "predicate_failed not_operation_failed zoneinfo_str path_type path_exists path_not_file "
         "path_not_directory path_not_socket parent_does_not_exist pattern_type pattern_str_type "
         "pattern_bytes_type pattern_regex ip_any_address ip_any_interface ip_any_network ip_v4_address "

@@ -7,7 +7,7 @@ from collections.abc import Set as AbstractSet
 from typing import Any, NamedTuple, get_args, get_origin
 
 from botguard.validation.catalogue import label_of, sentence
-from botguard.validation.echo import shown
+from botguard.validation.echo import quoted, shown
 from botguard.validation.fields import Field, alternatives, choices_of, fields_of, is_secret
 
 __all__ = ["Spot", "locate"]
@@ -68,7 +68,7 @@ class _Walk:
         # understand.
         name = shown(part, _LONGEST)
         self.path.append(name)
-        self.labels.append(f"'{name}'")
+        self.labels.append(quoted(part))
         self.parent = self.kinds[0] if self.kinds else None
         self.field, self.kinds, self.open = None, [], False
 
@@ -108,7 +108,7 @@ class _Walk:
             return False
         shown_name = shown(name, _LONGEST)
         self.path.append(shown_name)
-        self.labels.append(f"'{shown_name}'")
+        self.labels.append(quoted(name))
         self._enter_part(values)
         return True
 

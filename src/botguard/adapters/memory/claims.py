@@ -81,7 +81,9 @@ class MemoryClaims:
         """None if ``mine`` took the row's place; otherwise what stands in the way."""
         state = row[_STATE]
         if row[_CLAIM] == mine[_CLAIM] and state == "claimed":
-            return ClaimAnswer(True, row[_FENCE], None)  # the answer to the same claim was lost
+            # The answer to the same claim was lost; its lease begins with the one that arrives.
+            self._rows[key] = (*row[:_UNTIL], mine[_UNTIL], *row[_PERSON:])
+            return ClaimAnswer(True, row[_FENCE], None)
         over = row[_UNTIL] <= self._time()
         if state in ("done", "failed"):
             won = over
@@ -114,12 +116,13 @@ class MemoryClaims:
             row = self._rows.get(key)
             if row is None:
                 return _LOST
-            was, owner, fence, until, person, fingerprint, version, _, event_id, _ = row
+            was, owner, fence, until, person, fingerprint, version, _, _, _ = row
             if owner != claim_id:
                 return _LOST
             if was != "claimed" and (was != "unknown" or state is _UNKNOWN):
                 return _ALREADY
             until = _NEVER if state is _UNKNOWN else self._time() + keep
+            event_id = ""
             if event is not None:
                 event_id = event[0]
                 self._append(event)

@@ -87,17 +87,19 @@ def claim(execute: Execute, time: Time, request: ClaimRequest, event: Event | No
     """Try to become the owner of a key, in the transaction that is open."""
     now = time()
     fence = int(now * 1e6)
+    again = False  # our own claim: its event was stored with it
     if execute(_INSERT, _new(request, fence, now)).rowcount == 1:
         answer = ClaimAnswer(True, fence, None)
     else:
         found = _read(execute, request.key)
+        again = found is not None and found[1] == request.claim_id
         if found is None:  # the clock shows a time at which fences were given before
             fence = execute(_FLOOR).fetchall()[0][0] + 1
             won = execute(_INSERT, _new(request, fence, now)).rowcount == 1
             answer = ClaimAnswer(won, fence, None)
         else:
             answer = _contest(execute, request, found, now)
-    if event is not None and answer.won:
+    if event is not None and answer.won and not again:
         append(execute, event)
     return answer
 
@@ -243,11 +245,7 @@ class ThreadClaims(Claims):
         now = self._time()
         fence = int(now * 1e6)
         new = _new(request, fence, now)
-        if event is None:
-            won = self._once(_INSERT, new)
-        else:
-            won = self._twice(_INSERT, new, APPEND, event_params(event))
-        if won == 1:
+        if (self._once(_INSERT, new) if event is None else self._twice(_INSERT, new, APPEND, event_params(event))) == 1:
             return _make(ClaimAnswer, (True, fence, None))
         return self._run(claim, self._time, request, event)
 

@@ -34,11 +34,8 @@ def append(execute: Execute, event: Event) -> None:
 
 
 def _tail(execute: Execute, limit: int, org: str | None) -> list[Event]:
-    if org is None:
-        rows = execute(_TAIL, (limit,)).fetchall()
-    else:
-        rows = execute(_TAIL_OF_ORG, (org, limit)).fetchall()
-    return [_event(row) for row in reversed(rows)]
+    found = execute(_TAIL, (limit,)) if org is None else execute(_TAIL_OF_ORG, (org, limit))
+    return [_event(row) for row in reversed(found.fetchall())]
 
 
 def _event(row: tuple[Any, ...]) -> Event:

@@ -7,10 +7,11 @@ polling SQLite's. So if SQLite answers "busy" to whoever is in the gate, the loc
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 from threading import Condition, Lock, get_ident
 from typing import Protocol
-from weakref import WeakSet, WeakValueDictionary
+from weakref import WeakSet, WeakValueDictionary, ref
 
 __all__ = ["Gate", "Member", "gate_of"]
 
@@ -39,13 +40,17 @@ class Gate:
 
     def __init__(self) -> None:
         self.members: WeakSet[Member] = WeakSet()
+        self.owner: int | None
+        self._unit: ref[object] | None
+        self._end: Callable[[BaseException | None], None] | None
         self.reset(spoiled=False)
 
     def reset(self, *, spoiled: bool) -> None:
         """Forget all threads: there is only one in a child."""
         self.mutex = Lock()
         self.changed = Condition(self.mutex)
-        self.owner: int | None = None
+        with self.mutex:
+            self.leave()
         self.spoiled = spoiled
         self._forking: int | None = None
         self._closed = False
@@ -55,14 +60,25 @@ class Gate:
         with self.mutex:
             self.members.add(member)
 
-    def enter_unit(self) -> None:
-        """This thread has a unit of work open; the mutex is held."""
-        self.owner = get_ident()
+    def enter(self, unit: ref[object], end: Callable[[BaseException | None], None]) -> None:
+        """This thread has a unit of work open; the mutex is held. ``end`` takes the connection back."""
+        self._unit, self._end, self.owner = unit, end, get_ident()
 
-    def leave_unit(self) -> None:
-        """It is over; the mutex is held."""
-        self.owner = None
+    def leave(self) -> None:
+        """No unit is open; the mutex is held."""
+        self.owner, self._unit, self._end = None, None, None
         self.changed.notify_all()
+
+    def end_forgotten(self) -> bool:
+        """Roll back a unit that nobody can end any more, as after an interrupt on its way to the caller.
+
+        True if there was one; the mutex is held. A finalizer would be told sooner, but it may run in the middle of
+        whatever holds the mutex, and an interrupt that meets it is lost.
+        """
+        if self._unit is None or self._unit() is not None or self._end is None:
+            return False
+        self._end(InterruptedError())
+        return True
 
     def before_fork(self) -> None:
         """Leave nothing to inherit.

@@ -63,7 +63,11 @@ class _ThreadUnit:
     def __init__(self, writer: Writer, time: Time, path: str) -> None:
         self._writer, self._time, self._path = writer, time, path
         self._over = False
-        self.handle, self._execute = writer.begin_unit(self)
+        try:
+            self.handle, self._execute = writer.begin_unit(self)
+        except BaseException:
+            self.rollback()  # the interrupt may have come after the begin
+            raise
 
     def finish(
         self,
@@ -101,10 +105,6 @@ class _ThreadUnit:
     def _check(self) -> None:
         if self._over:
             raise BotguardError("this unit of work is over")
-
-    def __del__(self) -> None:
-        # A unit that was forgotten, as by an interrupt between begin and its caller, must not keep the others out.
-        self.rollback()
 
 
 class ThreadUnits:

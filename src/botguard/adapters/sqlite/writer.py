@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Sequence
 from threading import get_ident
 from typing import Any, TypeVar, TypeVarTuple
+from weakref import ref
 
 from botguard.adapters.sqlite.connection import (
     Execute,
@@ -54,7 +55,7 @@ class Writer:
         self._path, self._gate = path, gate
         self._synchronous, self._busy_timeout = synchronous, busy_timeout
         self._closed = False
-        self._unit = 0
+        self._unit: ref[object] | None = None
         self._adopt(Link(connection))
         gate.join(self)
 
@@ -200,10 +201,14 @@ class Writer:
             raise forked_in_use(self._path)
         if self._link.connection is None:
             self._adopt(Link(connect(self._path, synchronous=self._synchronous, timeout=0.0)))
+        elif self._gate.owner is None:
+            self._execute = self._link.execute
 
     def _wait_for_unit(self, wait: _Wait) -> None:
         gate = self._gate
         with gate.mutex:
+            if gate.end_forgotten():
+                return
             if gate.owner == get_ident():
                 raise StoreUnavailable(
                     f"this thread has a unit of work open on {self._path}, and a write beside it would wait for itself",
@@ -217,7 +222,7 @@ class Writer:
                     fix="keep transactional handlers short, or raise busy_timeout",
                 )
             if gate.owner is not None:
-                gate.changed.wait(left)
+                gate.changed.wait(min(left, _NEXT_LOOK))
 
     # ── units of work ───────────────────────────────────────────────────────────────────────────────────────
 
@@ -237,9 +242,9 @@ class Writer:
             execute("SAVEPOINT botguard_unit")
             connection = self._link.connection
             assert connection is not None
-            self._unit = id(unit)  # no reference: a forgotten unit ends itself
+            self._unit = ref(unit)
             connection.in_unit = True
-            self._gate.enter_unit()
+            self._gate.enter(self._unit, self._end_unit)
             self._execute = not_ready
         except NotReady:
             raise
@@ -255,7 +260,7 @@ class Writer:
             StoreUnavailable: the commit failed.
         """
         with self._gate.mutex:
-            if self._unit != id(unit):
+            if self._unit is None or self._unit() is not unit:
                 return False
             try:
                 self._link.execute(statement)
@@ -269,8 +274,10 @@ class Writer:
             return True
 
     def _end_unit(self, error: BaseException | None) -> None:
-        """Take the connection back, clean of whatever a handler has set on it. The mutex is held."""
-        self._unit = 0
+        """Take the connection back, clean of whatever a handler has set on it. The mutex is held.
+
+        An interrupt may come between any two steps: the unit is forgotten last, so that ending it again does the rest.
+        """
         connection = self._link.connection
         if connection is not None:
             connection.in_unit = False
@@ -278,10 +285,10 @@ class Writer:
         if error is not None:
             self._clean_up(error)
         self._execute = self._link.execute
-        if self._gate.owner is not None:
-            self._gate.leave_unit()
         if self._closed:
             self._drop()
+        self._gate.leave()
+        self._unit = None
 
     # ── the end ─────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -306,7 +313,7 @@ class Writer:
         link = self._link
         if link.connection is not None:
             _inherited.append(link)
-        self._unit = 0
+        self._unit = None
         self._adopt(Link(None))
 
 

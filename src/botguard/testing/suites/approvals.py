@@ -37,9 +37,7 @@ class ApprovalStoreSuite(StoreSuite):
         )  # fmt: skip
         return made._replace(**other)
 
-    def open(
-        self, token: str = "t1", subject: str = "s", lifetime: float = _LIFE, **other: Any
-    ) -> ApprovalRequest:
+    def open(self, token: str = "t1", subject: str = "s", lifetime: float = _LIFE, **other: Any) -> ApprovalRequest:
         """Open a request."""
         found: ApprovalRequest = self.ask(self.store.open, self.request(token, subject, **other), lifetime)
         return found
@@ -172,9 +170,7 @@ class ApprovalStoreSuite(StoreSuite):
         self.open("t1", text="first")
         self.elapse(_LIFE)
         made = self.open("t2", text="second", key="k2")
-        equal(
-            (made.token, made.text, made.key), ("t2", "second", "k2"), "PORT", "a new request for the subject"
-        )
+        equal((made.token, made.text, made.key), ("t2", "second", "k2"), "PORT", "a new request for the subject")
         equal(made.state, _OPEN, "PORT", "which is open")
         must(self.state("t1") in (None, _EXPIRED), "APPR-01", "the old button is worth nothing")
         self.decide(_APPROVED, "t1")

@@ -83,9 +83,7 @@ class StoreSuite:
 
     def make_store(self) -> Any:
         """A store without rows; called once for each test."""
-        raise NotImplementedError(
-            f"{type(self).__name__} must define make_store(self): a new store without rows"
-        )
+        raise NotImplementedError(f"{type(self).__name__} must define make_store(self): a new store without rows")
 
     def advance(self, seconds: float) -> None:
         """Let the store's time pass: move the clock it was given, or make its rows older."""

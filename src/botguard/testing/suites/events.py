@@ -78,9 +78,7 @@ class EventStoreSuite(StoreSuite):
         self.append(*events)
         acme = [event for event in events if event.org == "acme"]
         equal(self.tail(org="acme"), acme, "PORT", "the events of one org")
-        equal(
-            self.tail(2, org="acme"), acme[-2:], "PORT", "its newest two, however many others came after them"
-        )
+        equal(self.tail(2, org="acme"), acme[-2:], "PORT", "its newest two, however many others came after them")
         equal(self.tail(org="nobody"), [], "PORT", "an org without events")
 
     def test_orgs_are_told_apart_byte_by_byte(self) -> None:
@@ -123,9 +121,7 @@ class EventStoreSuite(StoreSuite):
         )
         for n in range(self.threads):
             own = [f"event-{n * each + m}" for m in range(each)]
-            equal(
-                [name for name in found if name in own], own, "AUD-04", "one writer's events keep their order"
-            )
+            equal([name for name in found if name in own], own, "AUD-04", "one writer's events keep their order")
 
     def test_another_handle_sees_what_was_appended(self) -> None:
         self.needs("reopen")

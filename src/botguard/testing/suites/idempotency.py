@@ -62,9 +62,7 @@ class IdempotencyStoreSuite(StoreSuite):
 
     # -- small words ----------------------------------------------------------------------
 
-    def claim(
-        self, claim_id: str = "c1", *, key: str = "k", event: Event | None = None, **other: Any
-    ) -> ClaimAnswer:
+    def claim(self, claim_id: str = "c1", *, key: str = "k", event: Event | None = None, **other: Any) -> ClaimAnswer:
         """Claim a key; ``other`` changes fields of the request."""
         answer: ClaimAnswer = self.ask(self.store.claim, self._request(claim_id, key=key, **other), event)
         must(
@@ -119,9 +117,7 @@ class IdempotencyStoreSuite(StoreSuite):
             raise AssertionError(f"IDEM-12: the row of {key!r} is gone")
         return found
 
-    def won(
-        self, claim_id: str = "c1", promise: str = "IDEM-02", what: str = "the key was free", **other: Any
-    ) -> int:
+    def won(self, claim_id: str = "c1", promise: str = "IDEM-02", what: str = "the key was free", **other: Any) -> int:
         """Claim, and insist on winning; returns the fence."""
         answer = self.claim(claim_id, **other)
         must(answer.won, promise, f"{what}, so the claim must win; it met {answer.row}")
@@ -178,9 +174,7 @@ class IdempotencyStoreSuite(StoreSuite):
         self.won("c1", person="p1", lease=10.0)
         self.elapse(4.0)
         before = self.row()
-        self.lost(
-            "c2", "IDEM-02", "the key is claimed", person="p2", fingerprint=b"g" * 16, version="2", lease=99.0
-        )
+        self.lost("c2", "IDEM-02", "the key is claimed", person="p2", fingerprint=b"g" * 16, version="2", lease=99.0)
         equal(self.row(), before, "IDEM-05", "the row after a claim that lost")
         self.elapse(6.0)
         self.won("c3", "IDEM-10", "the first lease ends when it would have")
@@ -188,9 +182,7 @@ class IdempotencyStoreSuite(StoreSuite):
     def test_idem_01_the_same_claim_id_wins_again(self) -> None:
         fence = self.won("c1")
         again = self.claim("c1")
-        must(
-            again.won, "IDEM-01", "the same claim id asks again, since its answer may have been lost: it wins"
-        )
+        must(again.won, "IDEM-01", "the same claim id asks again, since its answer may have been lost: it wins")
         equal(again.fence, fence, "IDEM-01", "and it is the same claim, with the same fence")
         equal(self.finish("c1"), Ack.APPLIED, "IDEM-01", "and it can finish")
 
@@ -240,9 +232,7 @@ class IdempotencyStoreSuite(StoreSuite):
         must(row.lease_left > 0, "IDEM-10", "what is left of it is above 0")
         self.elapse(self.tick)
         over = self.row()
-        must(
-            over.lease_left <= 0, "IDEM-10", f"at its end nothing is left of the lease, not {over.lease_left}"
-        )
+        must(over.lease_left <= 0, "IDEM-10", f"at its end nothing is left of the lease, not {over.lease_left}")
         self.won("c3", "IDEM-10", "the lease ends at its end, not after it")
 
     def test_idem_10_a_short_lease_is_not_rounded(self) -> None:
@@ -257,9 +247,7 @@ class IdempotencyStoreSuite(StoreSuite):
         self.elapse(11.0)
         equal(self.row().state, _CLAIMED, "IDEM-16", "only a claim judges an abandoned one")
         equal(self.row().state, _CLAIMED, "IDEM-16", "however often one looks")
-        equal(
-            self.finish("c1"), Ack.APPLIED, "IDEM-05", "a late owner whom nobody took over still owns the key"
-        )
+        equal(self.finish("c1"), Ack.APPLIED, "IDEM-05", "a late owner whom nobody took over still owns the key")
 
     def test_idem_05_extend_moves_the_end_of_the_lease(self) -> None:
         self.won("c1", lease=10.0)
@@ -419,9 +407,7 @@ class IdempotencyStoreSuite(StoreSuite):
         fence = self.won("c1", person="p1", fingerprint=b"q" * 16, version="v3")
         equal(self.finish("c1", _FAILED, b"why", attempts=4, event=_event(9)), Ack.APPLIED, "PORT", "finish")
         row = self.row()
-        equal(
-            (row.state, row.result, row.attempts), (_FAILED, b"why", 4), "PORT", "state, result and attempts"
-        )
+        equal((row.state, row.result, row.attempts), (_FAILED, b"why", 4), "PORT", "state, result and attempts")
         equal(row.event_id, "event-9", "PORT", "the event of the run that finished it")
         equal((row.claim_id, row.fence), ("c1", fence), "PORT", "claim id and fence")
         equal(
@@ -469,9 +455,7 @@ class IdempotencyStoreSuite(StoreSuite):
         self.won("c1", lease=10.0)
         self.elapse(10.0)
         self.lost("c2", "PORT", "it becomes unknown", takeover=False)
-        equal(
-            self.finish("c1", _DONE, b"late"), Ack.APPLIED, "PORT", "a late done whose claim id still matches"
-        )
+        equal(self.finish("c1", _DONE, b"late"), Ack.APPLIED, "PORT", "a late done whose claim id still matches")
         row = self.row()
         equal((row.state, row.result), (_DONE, b"late"), "PORT", "the row is done")
         self.elapse(_KEEP)
@@ -541,9 +525,7 @@ class IdempotencyStoreSuite(StoreSuite):
         equal((row.result, row.event_id), (None, ""), "IDEM-07", "result and event of the new claim")
         equal((row.person, row.version, row.fingerprint), ("p2", "2", b"z" * 16), "IDEM-07", "who and what")
         self.finish("c2", _DONE, None)
-        equal(
-            self.row().result, None, "IDEM-07", "the new run stored no result, and the old one's is not shown"
-        )
+        equal(self.row().result, None, "IDEM-07", "the new run stored no result, and the old one's is not shown")
 
     # -- release --------------------------------------------------------------------------
 
@@ -737,9 +719,7 @@ class IdempotencyStoreSuite(StoreSuite):
 
     def test_idem_02_many_at_once_have_one_winner(self) -> None:
         for n in range(10):
-            self._one_winner(
-                self._race(self.threads, key=f"k{n}"), "IDEM-02", "who claim an absent key", f"k{n}"
-            )
+            self._one_winner(self._race(self.threads, key=f"k{n}"), "IDEM-02", "who claim an absent key", f"k{n}")
 
     def test_idem_11_many_takeovers_at_once_have_one_winner(self) -> None:
         for n in range(10):
@@ -752,9 +732,7 @@ class IdempotencyStoreSuite(StoreSuite):
             self.won("c1", key=f"k{n}")
             self.finish("c1", key=f"k{n}", keep=1.0)
             self.elapse(1.0)
-            self._one_winner(
-                self._race(self.threads, key=f"k{n}"), "IDEM-10", "who claim an expired key", f"k{n}"
-            )
+            self._one_winner(self._race(self.threads, key=f"k{n}"), "IDEM-10", "who claim an expired key", f"k{n}")
 
     def test_supersede_by_many_at_once_has_one_winner(self) -> None:
         for n in range(10):
@@ -787,8 +765,8 @@ class IdempotencyStoreSuite(StoreSuite):
             )
 
     def test_idem_01_at_most_one_owner_at_any_time(self) -> None:
-        """Actors claim and release one key again and again; nobody ever meets another one inside."""
-        store, rounds = self.store, 25
+        """Actors claim and release one key, ten times each; nobody ever meets another one inside."""
+        store = self.store
         inside: list[int] = []
         overlaps: list[list[int]] = []
         fences: list[int] = []
@@ -796,7 +774,9 @@ class IdempotencyStoreSuite(StoreSuite):
         def actor(n: int) -> Any:
             async def run() -> int:
                 owned = 0
-                for turn in range(rounds):
+                for turn in range(2000):
+                    if owned == 10:
+                        break
                     claim_id = f"actor-{n}-{turn}"
                     answer = await settled(store.claim(self._request(claim_id), None))
                     if not answer.won:
@@ -818,7 +798,7 @@ class IdempotencyStoreSuite(StoreSuite):
             return run
 
         owned: list[int] = self.together(store, [actor(n) for n in range(min(self.threads, 8))])
-        must(sum(owned) >= rounds, "IDEM-L1", "a released key can be claimed again and again")
+        must(min(owned) > 0, "IDEM-L1", f"a released key can be claimed by everybody in the end: {owned}")
         equal(overlaps, [], "IDEM-01", "owners that met another one")
         must(
             all(a < b for a, b in pairwise(fences)),
@@ -866,9 +846,7 @@ class IdempotencyStoreSuite(StoreSuite):
                 def racer(m: int, key: str = f"k{n}") -> Any:
                     async def run() -> bool:
                         handle = one if m % 2 else other
-                        answer: ClaimAnswer = await settled(
-                            handle.claim(self._request(f"r{m}", key=key), None)
-                        )
+                        answer: ClaimAnswer = await settled(handle.claim(self._request(f"r{m}", key=key), None))
                         return answer.won
 
                     return run

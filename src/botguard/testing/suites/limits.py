@@ -38,9 +38,7 @@ class LimitStoreSuite(StoreSuite):
     def reserve(self, *limits: Limit, bucket: str = "b") -> Reservation:
         """Reserve one call in the same bucket of each limit."""
         self._tokens += 1
-        answer: Reservation = self.ask(
-            self.store.reserve, limits, (bucket,) * len(limits), f"token-{self._tokens}"
-        )
+        answer: Reservation = self.ask(self.store.reserve, limits, (bucket,) * len(limits), f"token-{self._tokens}")
         self._sound(answer, limits)
         return answer
 
@@ -111,9 +109,7 @@ class LimitStoreSuite(StoreSuite):
         for strategy in ALL:
             for amount in (1, 2, 7):
                 limit = self.limit(strategy, amount)
-                equal(
-                    len(self.fill(limit)), amount, "RATE-01", f"calls that {amount} {strategy} admits at once"
-                )
+                equal(len(self.fill(limit)), amount, "RATE-01", f"calls that {amount} {strategy} admits at once")
 
     def test_rate_03_a_refusal_consumes_nothing(self) -> None:
         for strategy in ALL:
@@ -298,9 +294,7 @@ class LimitStoreSuite(StoreSuite):
     def test_rate_06_buckets_go_with_their_limits(self) -> None:
         user, org = self.limit("fixed-window", 2, tag="user"), self.limit("fixed-window", 3, tag="org")
         store = self.store
-        for n, (bucket, granted) in enumerate(
-            (("u1", True), ("u1", True), ("u1", False), ("u2", True), ("u3", False))
-        ):
+        for n, (bucket, granted) in enumerate((("u1", True), ("u1", True), ("u1", False), ("u2", True), ("u3", False))):
             answer = self.ask(store.reserve, (user, org), (bucket, "acme"), f"t{n}")
             equal(answer.granted, granted, "RATE-06", f"call {n}, by {bucket}: 2 per user, 3 per org")
         equal(answer.limit, org, "PORT", "the limit that refused the last one")
@@ -363,9 +357,7 @@ class LimitStoreSuite(StoreSuite):
             self.elapse(20.0)
             must(not self.reserve(limit).granted, "RATE-01", f"{strategy} is full")
             self.refund(reserved, limit)
-            must(
-                self.reserve(limit).granted, "REFUND", f"a call of {strategy} from 20 s before was given back"
-            )
+            must(self.reserve(limit).granted, "REFUND", f"a call of {strategy} from 20 s before was given back")
             must(not self.reserve(limit).granted, "REFUND", f"and no more than that of {strategy}")
 
     def test_refund_of_an_old_window_gives_the_new_one_nothing(self) -> None:
@@ -436,9 +428,7 @@ class LimitStoreSuite(StoreSuite):
         self.reserve(cap)
         self.elapse(29.5)
         refused = self.reserve(cap)
-        must(
-            0 < refused.retry_after <= 30.0, "RATE-04", f"a wait within the lease, not {refused.retry_after}"
-        )
+        must(0 < refused.retry_after <= 30.0, "RATE-04", f"a wait within the lease, not {refused.retry_after}")
         self.elapse(max(refused.retry_after, 0.5))
         must(self.reserve(cap).granted, "CAP", "the lease is over")
 
