@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -25,6 +26,7 @@ from botguard.pipeline.stage import options_of
 from botguard.plan import UNKNOWN, Parts, Plan, compile_plan, unknown_plan
 from botguard.policies.rules import RuleList
 from botguard.ports.approvals import ApprovalRequest, ApprovalState
+from botguard.ports.idempotency import Ack, RowState
 from botguard.ports.storage import Storage
 from botguard.runtime import AsyncRuntime, SyncRuntime, SystemClock, in_thread, is_loop_running, run_alone
 from botguard.stages.authorize import RoleTable
@@ -334,11 +336,11 @@ class Guard:
         """``confirm`` for async handlers; sync ones run in a thread."""
         storage = self._parts.storage.for_async() or self._parts.storage
         try:
-            found = storage.approvals.by_token(token)
+            found: Any = storage.approvals.by_token(token)
             request = await found if hasattr(found, "__await__") else found
         except StoreUnavailable as error:
             return closed(error)
-        plan, call = self._resumed(request, context, payload, sync=False)  # type: ignore[arg-type]
+        plan, call = self._resumed(request, context, payload, sync=False)
         return await (in_thread(run_sync, plan.entry, call) if plan.sync else plan.entry(call))
 
     @staticmethod
@@ -378,7 +380,7 @@ class Guard:
         _context(context, "context= is", needed=True)
         storage = self._parts.storage.for_async() or self._parts.storage
         try:
-            found = storage.approvals.by_token(token)
+            found: Any = storage.approvals.by_token(token)
             request: Any = await found if hasattr(found, "__await__") else found
             if request is None or request.org != context.org:
                 return refusal(Status.DENIED, Reason.CONFIRMATION_INVALID)
@@ -483,13 +485,39 @@ class Guard:
         total = 0
         for store in (self._parts.storage.idempotency, self._parts.storage.approvals):
             while True:
-                gone = store.purge(batch)
+                gone: Any = store.purge(batch)
                 if hasattr(gone, "__await__"):
                     raise ConfigurationError("BG165", "this storage is asynchronous", fix="await its purge() yourself")
-                total += gone  # type: ignore[operator]
-                if gone < batch:  # type: ignore[operator]
+                total += gone
+                if gone < batch:
                     break
         return total
+
+    def apply_spool(self) -> int:
+        """Write the spooled completions to the store, now that it is back. What it still does not take stays spooled.
+
+        Returns:
+            How many were applied, or turned out to be stored already.
+
+        Raises:
+            ConfigurationError: if the storage is asynchronous.
+        """
+        spool, applied = self._parts.spool, 0
+        if spool is None:
+            return 0
+        for record, acknowledge in spool.drain():
+            body = base64.b64decode(record["result"]) if record["result"] is not None else None
+            try:
+                ack: Any = self._parts.storage.idempotency.finish(
+                    record["key"], record["claim_id"], RowState(record["state"]), body, record["keep"], record["attempts"]
+                )
+            except StoreUnavailable:
+                continue
+            if hasattr(ack, "__await__"):
+                raise ConfigurationError("BG165", "this storage is asynchronous", fix="apply the spool to its sync twin")
+            acknowledge()
+            applied += ack is not Ack.LOST
+        return applied
 
 
 def _context(context: Any, source: str, *, needed: bool = False) -> Context | None:
@@ -563,7 +591,8 @@ def _policies(policies: Any) -> Any:
 def _secret(secret: bytes | None, storage: Storage) -> bytes:
     if secret is None:
         return storage.fingerprint_key
-    if not isinstance(secret, bytes) or not 16 <= len(secret) <= 64:
+    given: Any = secret
+    if not isinstance(given, bytes) or not 16 <= len(secret) <= 64:
         raise ConfigurationError("BG172", "secret= must be 16 to 64 bytes", fix="secrets.token_bytes(32), kept safe")
     return secret
 
@@ -578,7 +607,7 @@ def guarded(name: str, *, registry: CommandRegistry = default_registry, **option
 
 
 def _decorator(name: str, options: CommandOptions, registry: CommandRegistry, depth: int) -> Callable[[F], F]:
-    command = make_command(name, options)  # type: ignore[arg-type]
+    command = make_command(name, options)
     local_names = caller_locals(depth + 1)
 
     def decorate(function: F) -> F:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from botguard.errors import BotguardError, ConfigurationError
 
@@ -100,12 +100,30 @@ class Context:
         _name(self.org, "Context(org)")
         _name(self.channel, "Context(channel)")
         _name(self.address, "Context(address)", optional=True)
-        if self.actor is not None and not isinstance(self.actor, Actor):
+        actor: Any = self.actor
+        if actor is not None and not isinstance(actor, Actor):
             raise ConfigurationError(
                 "BG122", f"Context(actor={self.actor!r:.60}) is no Actor", fix="write actor=Actor('u1', roles=('sales',))"
             )
-        if self.delivery is not None and (not isinstance(self.delivery, str) or len(self.delivery) > 1024):
+        delivery: Any = self.delivery
+        if delivery is not None and (not isinstance(delivery, str) or len(delivery) > 1024):
             raise ConfigurationError("BG120", "Context(delivery) must be a string of at most 1024 characters")
+
+
+class _CallView(Protocol):
+    """What the view reads of the pipeline's own record."""
+
+    plan: Any
+    payload: Any
+    context: Any
+    person: str
+    roles: Any
+    row_key: str | None
+    attempt: int
+    fence: int
+    unit: Any
+
+    def remaining(self) -> float | None: ...
 
 
 class Invocation:
@@ -115,8 +133,9 @@ class Invocation:
     """
 
     __slots__ = ("_call",)
+    _call: _CallView
 
-    def __init__(self, call: Any) -> None:
+    def __init__(self, call: _CallView) -> None:
         object.__setattr__(self, "_call", call)
 
     def __setattr__(self, name: str, value: object) -> None:
@@ -125,7 +144,7 @@ class Invocation:
     @property
     def command(self) -> str:
         """The command's name."""
-        return self._call.plan.command.name  # type: ignore[no-any-return]
+        return str(self._call.plan.command.name)
 
     @property
     def payload(self) -> Any:
@@ -135,17 +154,19 @@ class Invocation:
     @property
     def context(self) -> Context:
         """Org, actor, channel and locale of the call."""
-        return self._call.context  # type: ignore[no-any-return]
+        context: Context = self._call.context
+        return context
 
     @property
     def org(self) -> str:
         """The tenant."""
-        return self._call.context.org  # type: ignore[no-any-return]
+        return self.context.org
 
     @property
     def actor(self) -> Actor:
         """Who asks, as the channel knows it."""
-        return self._call.context.actor  # type: ignore[no-any-return]
+        actor: Actor = self._call.context.actor
+        return actor
 
     @property
     def principal(self) -> Principal:
@@ -156,22 +177,22 @@ class Invocation:
     @property
     def key(self) -> str | None:
         """The stable idempotency key of this intent: hand it to the outside system. None for ``read`` commands."""
-        return self._call.row_key  # type: ignore[no-any-return]
+        return self._call.row_key
 
     @property
     def attempt(self) -> int:
         """Which try of the handler this is, from 1; 0 before the first."""
-        return self._call.attempt  # type: ignore[no-any-return]
+        return self._call.attempt
 
     @property
     def fence(self) -> int:
         """Rises with every new owner of the key; make outside writes conditional on it where you can."""
-        return self._call.fence  # type: ignore[no-any-return]
+        return self._call.fence
 
     @property
     def remaining(self) -> float | None:
         """Seconds left until the deadline (may be negative), or None without one."""
-        return self._call.remaining()  # type: ignore[no-any-return]
+        return self._call.remaining()
 
     @property
     def work(self) -> Any:
@@ -190,7 +211,7 @@ class Invocation:
     @property
     def correlation_id(self) -> str | None:
         """The host's id for logs and audit."""
-        return self._call.context.correlation_id  # type: ignore[no-any-return]
+        return self.context.correlation_id
 
 
 #: The pipeline's own record of the innermost running call; None outside handlers.

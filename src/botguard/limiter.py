@@ -11,7 +11,7 @@ import threading
 from array import array
 from bisect import bisect_right
 from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import Any
 
 from botguard.ports.colour import Colour
 from botguard.ports.limits import Limit, Reservation
@@ -180,7 +180,7 @@ class _Slots:
 class LocalLimiter:
     """A :class:`botguard.ports.limits.LimitStore` in memory. Thread-safe; never blocks beyond its own lock."""
 
-    colour: ClassVar[Colour] = "any"
+    colour: Colour = "any"
 
     def __init__(self, clock: Clock) -> None:
         self._monotonic: Callable[[], float] = clock.monotonic
@@ -257,7 +257,8 @@ class LocalLimiter:
 
     def refund(self, limits: tuple[Limit, ...], buckets: tuple[str, ...], reservation: Reservation) -> None:
         """See the port."""
-        taken, token = reservation.token  # type: ignore[misc]
+        held: Any = reservation.token
+        taken, token = held
         with self._lock:
             for limit, bucket in zip(limits, buckets, strict=True):
                 state = self._state(limit)
@@ -268,7 +269,8 @@ class LocalLimiter:
 
     def release(self, limits: tuple[Limit, ...], buckets: tuple[str, ...], reservation: Reservation) -> None:
         """See the port."""
-        _, token = reservation.token  # type: ignore[misc]
+        held: Any = reservation.token
+        _, token = held
         with self._lock:
             for limit, bucket in zip(limits, buckets, strict=True):
                 if limit.strategy == "concurrent":

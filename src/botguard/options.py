@@ -84,7 +84,8 @@ class Retry:
     def __post_init__(self) -> None:
         object.__setattr__(self, "on", exception_types(self.on, "Retry(on=…)"))
         object.__setattr__(self, "before_effect", exception_types(self.before_effect, "Retry(before_effect=…)"))
-        if not isinstance(self.attempts, int) or isinstance(self.attempts, bool) or self.attempts < 1:
+        attempts: Any = self.attempts
+        if not isinstance(attempts, int) or isinstance(attempts, bool) or attempts < 1:
             raise ConfigurationError(
                 "BG111", f"Retry(attempts={self.attempts!r}) is not a number of calls", fix="use 1 or more"
             )

@@ -64,12 +64,16 @@ class Held:
         self.mutex.release()
 
 
+async def taken_up(storage):
+    while not storage._group._queue.empty():  # noqa: ASYNC110 - the thread tells nobody that it has begun
+        await asyncio.sleep(0)
+
+
 async def held_up(storage, *awaitables):
     """Hand operations over while the thread is at work on another one, so that they share the next commit."""
     with Held(storage):
         first = asyncio.ensure_future(storage.for_async().events.append(event("first")))
-        while not storage._group._queue.empty():
-            await asyncio.sleep(0)
+        await taken_up(storage)
         rest = [asyncio.ensure_future(make()) for make in awaitables]
         await asyncio.sleep(0)
     await first
@@ -280,8 +284,7 @@ def test_a_cancelled_claim_and_its_release_in_one_batch(view, storage):
         claims = view.idempotency
         with Held(storage):
             first = asyncio.ensure_future(view.events.append(event()))
-            while not storage._group._queue.empty():
-                await asyncio.sleep(0)
+            await taken_up(storage)
 
             async def claim():
                 try:
@@ -322,6 +325,19 @@ def test_a_loop_that_was_closed_is_no_concern_of_the_thread(view, storage):
 
 async def main_again(view):
     assert (await view.idempotency.claim(request("again", "a"))).won
+
+
+def test_a_view_works_on_though_nobody_holds_the_storage(tmp_path):
+    view = SqliteStorage(tmp_path / "other.db").for_async()
+    claims = view.idempotency
+    asyncio.run(main_again(view))
+    del view
+    gc.collect()
+
+    async def main():
+        assert (await claims.claim(request())).won
+
+    asyncio.run(main())
 
 
 def test_several_loops_at_once(view, storage):

@@ -43,9 +43,9 @@ def request(key: str = "k", claim_id: str = "c1", **changes: Any) -> ClaimReques
     return base._replace(**changes)
 
 
-def event(id: str = "e1", **changes: Any) -> Event:
+def event(name: str = "e1", **changes: Any) -> Event:
     base = Event(
-        id=id,
+        id=name,
         kind="run",
         at=1_700_000_000.5,
         org="acme",

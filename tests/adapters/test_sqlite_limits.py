@@ -196,8 +196,8 @@ def test_threads_and_processes_share_one_count(storage, limits):
         granted = []
 
         def work(n):
-            for m in range(10):
-                granted.append(limits.reserve(declared, ("all", "all"), f"{threading.get_native_id()}-{n}-{m}").granted)
+            names = (f"{threading.get_native_id()}-{n}-{m}" for m in range(10))
+            granted.extend(limits.reserve(declared, ("all", "all"), name).granted for name in names)
 
         threads = [threading.Thread(target=work, args=(n,)) for n in range(4)]
         for thread in threads:

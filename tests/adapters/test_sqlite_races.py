@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import random
+import signal
 import sqlite3
 import threading
+import time
 
 import pytest
 from test_sqlite_kit import Child, Clock, event, request
@@ -138,3 +141,74 @@ def test_units_of_work_and_claims_of_many_threads(tmp_path):
         other = sqlite3.connect(tmp_path / "guard.db")
         assert sorted(key for (key,) in other.execute("SELECT key FROM effects")) == sorted(done)
         other.close()
+
+
+def test_killed_processes_leave_a_sound_file_and_whole_runs(tmp_path):
+    path = tmp_path / "guard.db"
+    SqliteStorage(path).close()
+
+    def work(name):
+        with SqliteStorage(path, synchronous="NORMAL", busy_timeout=30) as storage:
+            for n in range(1_000_000):
+                key = f"{name}-{n}"
+                storage.idempotency.claim(request(key, key))
+                unit = storage.work.begin()
+                assert unit.finish(key, key, DONE, b"r" * 500, 60, 1, event(key)) is Ack.APPLIED
+                unit.commit()
+
+    for turn in range(4):
+        children = [Child(lambda n=n, turn=turn: work(f"{turn}-{n}")) for n in range(2)]
+        time.sleep(0.05 + 0.02 * turn)
+        for child in children:
+            os.kill(child.pid, signal.SIGKILL)
+            os.close(child._reads)
+            os.waitpid(child.pid, 0)
+    with SqliteStorage(path) as storage:
+        check = sqlite3.connect(path)
+        assert check.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+        done = check.execute("SELECT key, event_id FROM botguard_claims WHERE state = 'done' ORDER BY key").fetchall()
+        events = check.execute("SELECT id, id FROM botguard_events ORDER BY id").fetchall()
+        check.close()
+        assert done == events, "an event for each completion, and none without"
+        assert len(done) > 10
+        assert storage.idempotency.claim(request()).won
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="needs Unix timers")
+def test_ctrl_c_at_any_moment_leaves_no_lock_and_no_transaction(tmp_path):
+    chance, hits = random.Random(1), 0
+
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGALRM, interrupt)
+    try:
+        with SqliteStorage(tmp_path / "guard.db", synchronous="NORMAL", busy_timeout=2) as storage:
+            claims, until, n = storage.idempotency, time.monotonic() + 1.5, 0
+            while time.monotonic() < until:
+                n += 1
+                try:
+                    signal.setitimer(signal.ITIMER_REAL, chance.uniform(1e-5, 3e-4))
+                    for m in range(30):
+                        key = f"{n}-{m}"
+                        claims.peek(key)
+                        claims.claim(request(key, key))
+                        claims.claim(request(key, "other"))
+                        claims.finish(key, key, DONE, b"r", 60, 1, event(key))
+                        unit = storage.work.begin()
+                        unit.finish(key, key, DONE, b"r", 60, 1, event(key))
+                        unit.rollback()
+                except KeyboardInterrupt:
+                    hits += 1
+                finally:
+                    signal.setitimer(signal.ITIMER_REAL, 0)
+                unit = None
+                assert claims.claim(request(f"after-{n}", f"after-{n}")).won
+                storage.work.begin().rollback()
+                assert not storage._writer._gate.mutex.locked()
+                assert storage._writer._gate.owner is None
+                assert not storage._writer._link.connection.in_transaction
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    assert hits > 50

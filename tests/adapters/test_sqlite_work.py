@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
 import threading
 import time
@@ -106,7 +107,8 @@ def test_a_unit_that_is_over_cannot_be_used(storage):
 def test_a_handler_that_ends_the_transaction_by_a_method_is_stopped_there(storage, path, how):
     unit = storage.work.begin()
     order(unit.handle, "tea")
-    with pytest.raises(ConfigurationError, match="BG142") as caught:
+
+    def handler():
         if how == "with":
             with unit.handle:
                 order(unit.handle, "milk")
@@ -114,6 +116,9 @@ def test_a_handler_that_ends_the_transaction_by_a_method_is_stopped_there(storag
             unit.handle.executescript("CREATE TABLE x (a)")
         else:
             getattr(unit.handle, how)()
+
+    with pytest.raises(ConfigurationError, match="BG142") as caught:
+        handler()
     assert caught.value.code == "BG142"
     unit.rollback()
     assert orders(path) == []
@@ -190,7 +195,7 @@ def test_a_write_beside_the_own_unit_is_refused_at_once(storage):
         lambda: storage.idempotency.extend("k", "c1", 1),
         lambda: storage.events.append(event()),
         lambda: storage.approvals.open(approval(), 60),
-        lambda: storage.work.begin(),
+        storage.work.begin,
     ):
         with pytest.raises(StoreUnavailable, match="unit of work") as caught:
             call()
@@ -214,6 +219,30 @@ def test_also_through_another_storage_on_the_same_file(storage, path):
         assert time.monotonic() - started < 0.5
         unit.rollback()
         assert twin.idempotency.claim(request()).won
+
+
+def test_a_twin_that_waits_in_vain_leaves_the_unit_alone(storage, path):
+    unit = storage.work.begin()
+    order(unit.handle, "tea")
+    errors = []
+
+    def begin():
+        with SqliteStorage(path, busy_timeout=0.05) as twin:
+            for call in (twin.work.begin, lambda: twin.idempotency.claim(request())):
+                try:
+                    call()
+                except StoreUnavailable as error:
+                    errors.append(error.host_transaction)
+
+    thread = threading.Thread(target=begin)
+    thread.start()
+    thread.join()
+    assert errors == [False, False]
+    with pytest.raises(StoreUnavailable, match="this thread"):
+        storage.idempotency.claim(request())
+    unit.commit()
+    assert orders(path) == ["tea"]
+    assert storage.idempotency.claim(request()).won
 
 
 def test_other_threads_wait_for_a_unit(storage):
@@ -414,9 +443,9 @@ def test_a_handler_that_ends_the_hosts_transaction_is_found_out(storage, host, s
     with pytest.raises(ConfigurationError, match="BG142"):
         unit.finish("k", "c1", DONE, None, 1, 1, event())
     unit.rollback()
+    unit = joined.work.begin()
+    host.execute(statement)
     with pytest.raises(ConfigurationError, match="BG142"):
-        unit = joined.work.begin()
-        host.execute(statement)
         unit.commit()
 
 
@@ -453,24 +482,20 @@ def test_the_hosts_own_lock_is_recognised_quickly(storage, path, call):
     host = sqlite3.connect(path, isolation_level=None)
     host.execute("BEGIN IMMEDIATE")
     order(host, "tea")
+
+    async def claim():
+        await storage.for_async().idempotency.claim(request())
+
+    calls = {
+        "claim": lambda: storage.idempotency.claim(request()),
+        "finish": lambda: storage.idempotency.finish("k", "c1", DONE, None, 1, 1, event()),
+        "begin": storage.work.begin,
+        "append": lambda: storage.events.append(event()),
+        "async": lambda: asyncio.run(claim()),
+    }
     started = time.monotonic()
     with pytest.raises(StoreUnavailable) as caught:
-        match call:
-            case "claim":
-                storage.idempotency.claim(request())
-            case "finish":
-                storage.idempotency.finish("k", "c1", DONE, None, 1, 1, event())
-            case "begin":
-                storage.work.begin()
-            case "append":
-                storage.events.append(event())
-            case _:
-                import asyncio
-
-                async def claim():
-                    await storage.for_async().idempotency.claim(request())
-
-                asyncio.run(claim())
+        calls[call]()
     assert 0.15 < time.monotonic() - started < 1
     assert caught.value.host_transaction
     assert "session=" in caught.value.fix

@@ -288,11 +288,12 @@ SLIDING = Limit("3/64s sliding", 3, 64.0, "sliding-window-counter", "user", "sli
 QUICK = Limit("2/8s sliding", 2, 8.0, "sliding-window-counter", "user", "quick")
 CAP = Limit("1 concurrent", 1, 16.0, "concurrent", "user", "cap")
 SETS = (
-    (FIXED,),
     (MOVING,),
+    (FIXED,),
     (SLIDING,),
     (QUICK,),
     (CAP,),
+    (MOVING, FIXED),
     (FIXED, SLIDING),
     (MOVING, CAP),
     (CAP, QUICK, MOVING),

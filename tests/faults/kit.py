@@ -106,6 +106,8 @@ class Scene:
         self.began: list[str] = []
         self.happened: list[str] = []
         self.spool = ListSpool()
+        #: Where an async handler waits, if it is set.
+        self.gate: asyncio.Event | None = None
         self.guard = Guard(
             storage=storage,
             access={"sales": {"*"}},
@@ -177,6 +179,8 @@ class Scene:
     def _handler_async(self) -> Callable[[Order], Any]:
         async def create(payload: Order) -> str:
             self._begin(payload.order_id)
+            if self.gate is not None:
+                await self.gate.wait()
             await asyncio.sleep(0)
             self._happen(payload.order_id)
             await asyncio.sleep(0)

@@ -20,7 +20,19 @@ from botguard.stages.complete import Complete
 from botguard.stages.limit import LimitStage
 from botguard.stages.record import Record
 from botguard.testing import CancelAt, FakeClock, FaultyStorage, suspend
-from kit import ALL_OVER, ALLOWED, FLAVOURS, STORES, Broken, Scene, chosen_point, hold, key_of, refused
+from kit import (
+    ALL_OVER,
+    ALLOWED,
+    FLAVOURS,
+    STORES,
+    Broken,
+    Scene,
+    chosen_point,
+    context,
+    hold,
+    key_of,
+    refused,
+)
 
 #: Final states of the key that a cancelled call may leave once its handler has begun; None: the key is free.
 LEFT: dict[tuple[str, str], set[str | None]] = {
@@ -216,3 +228,110 @@ def test_planted_bug_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, b
     monkeypatch.setattr(where, name, instead)
     with pytest.raises(Broken, match="reproduce: BOTGUARD_FAULT_AT="):
         Scan(tmp_path, "shared", "external", flavour).run()
+
+
+# ── people who answer, and callers who join ──────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("effects", ["external", "idempotent"])
+@pytest.mark.parametrize("store", ["shared", "sqlite"])
+def test_a_confirmed_call_cancelled_at_every_await(tmp_path: Path, store: str, effects: str) -> None:
+    """The answer is spent on its own call alone: it goes on after a cancellation, and makes one effect."""
+    clock = FakeClock()
+    inner = STORES[store](clock, tmp_path)
+    reached: Counter[str] = Counter()
+
+    async def point(number: int, at: tuple[int, ...]) -> CancelAt[Outcome]:
+        order, asker = f"o{number}", context(f"u{number}")
+        scene = Scene(FaultyStorage(inner, suspend), clock, effects, colour="async", risk="high")
+        asked = await scene.run_async(order, f"u{number}")
+        assert asked.confirmation is not None
+        token = asked.confirmation.token
+        run = CancelAt(scene.guard.confirm_async(token, context=asker), *at)
+        try:
+            await run
+        except asyncio.CancelledError:
+            assert run.delivered
+        broken = []
+        began, happened = scene.began.count(order), scene.effects_of(order)
+        reached["began" if began else "not begun"] += bool(run.delivered)
+        again = await scene.guard.confirm_async(token, context=asker)
+        if again.status is Status.IN_FLIGHT and began:  # idempotent: its lease decides when it may run again
+            clock.advance(ALL_OVER)
+            again = await scene.guard.confirm_async(token, context=asker)
+        fits = again.status is Status.SUCCEEDED or (again.status is Status.UNKNOWN and began)
+        most = 2 if effects == "idempotent" and happened else 1
+        if not fits or not happened <= scene.effects_of(order) <= most or (again.ok and not scene.effects_of(order)):
+            broken.append(f"confirmed again: {again!r}, {scene.effects_of(order)} effects")
+        hold(broken, *at)
+        return run
+
+    async def scan() -> None:
+        numbers = count(1)
+        for first in count(1):
+            run = await point(next(numbers), (first,))
+            if not run.delivered:
+                return
+            for second in range(first + 1, run.awaits + 1):
+                await point(next(numbers), (first, second))
+
+    if (chosen := chosen_point()) is not None:
+        asyncio.run(point(1, chosen))
+    else:
+        asyncio.run(scan())
+        assert reached["began"] > 3, f"vacuous: {reached}"
+        assert reached["not begun"] > 3, f"vacuous: {reached}"
+    getattr(inner, "close", lambda: None)()
+
+
+@pytest.mark.parametrize("in_flight", ["join", "wait"])
+def test_a_caller_who_waits_for_its_twin_cancelled_at_every_await(tmp_path: Path, in_flight: str) -> None:
+    """The twin goes on, whoever waits for it is charged for nothing, and later callers get its result."""
+    clock = FakeClock()
+    inner = STORES["shared"](clock, tmp_path)
+
+    async def point(at: int) -> CancelAt[Outcome]:
+        order, user = f"o{at}", f"u{at}"
+        limits = [f"{ALLOWED}/hour per user"]
+        options = {"limits": limits, "in_flight": in_flight, "wait": 5.0}
+        scene = Scene(FaultyStorage(inner, suspend), clock, "external", colour="async", **options)
+        scene.gate = asyncio.Event()
+        first = asyncio.ensure_future(scene.run_async(order, user))
+        while order not in scene.began:
+            await asyncio.sleep(0)
+        opener = asyncio.ensure_future(_after_some_turns(scene.gate))
+        run = CancelAt(scene.run_async(order, user), at)
+        try:
+            joined: Any = await run
+        except asyncio.CancelledError:
+            joined = None
+        await opener
+        made, scene.gate = await first, None
+        again = await scene.run_async(order, user)
+        left = 0
+        while (await scene.run_async(f"after-{order}-{left}", user)).ok:
+            left += 1
+        broken = []
+        if not made.ok or made.replayed or scene.effects_of(order) != 1:
+            broken.append(f"the twin got {made!r}")
+        if joined is not None and not (joined.status is Status.IN_FLIGHT or joined.replayed):
+            broken.append(f"the joined call got {joined!r}")
+        if not again.replayed or left != ALLOWED - 1:
+            broken.append(f"later: {again!r}, {left} calls are left")
+        hold(broken, at)
+        return run
+
+    async def scan() -> None:
+        for at in count(1):
+            run = await point(at)
+            if not run.delivered:
+                assert at > 3, "vacuous"
+                return
+
+    asyncio.run(point(chosen[0]) if (chosen := chosen_point()) is not None else scan())
+
+
+async def _after_some_turns(gate: asyncio.Event) -> None:
+    for _ in range(300):
+        await asyncio.sleep(0)
+    gate.set()

@@ -37,16 +37,23 @@ class Stepper:
         self.widths: list[int] = []
         self.story: list[str] = []
         self._at: dict[int, str] = {}
+        self._over = False
 
     async def __call__(self, moment: Moment) -> None:
         me = _who.get()
-        if me is not None:
+        if me is not None and not self._over:
             self._at[me] = f"{moment.when} {moment.name}"
             self._waiting[me] = asyncio.get_running_loop().create_future()
             await self._waiting[me]
 
     async def drive(self, *runs: Coroutine[Any, Any, Any]) -> list[Any]:
         """Run all of them to their ends, one step at a time."""
+        try:
+            return await self._drive(runs)
+        finally:
+            self._over = True  # what still runs after a failure must not wait for a choice
+
+    async def _drive(self, runs: tuple[Coroutine[Any, Any, Any], ...]) -> list[Any]:
         tasks = []
         for number, run in enumerate(runs):
             _who.set(number)
@@ -73,7 +80,7 @@ class Stepper:
         chosen = waiting[choice]
         self.choices.append(choice)
         self.widths.append(len(waiting))
-        self.story.append(f"{'ABC'[chosen]} {self._at[chosen]}")
+        self.story.append(f"{chr(65 + chosen)} {self._at[chosen]}")
         self._waiting.pop(chosen).set_result(None)
 
     def next_schedule(self) -> list[int] | None:

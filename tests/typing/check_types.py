@@ -3,6 +3,8 @@
 Every line that ends in ``# error`` must be an error to both, and no other line may be one.
 """
 
+# ruff: noqa: B018, F841 - expressions and names are here to be looked at
+
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Coroutine

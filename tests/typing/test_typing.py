@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -12,7 +11,7 @@ from pathlib import Path
 import pytest
 
 FILE = Path(__file__).with_name("check_types.py")
-SOURCE = Path(os.environ.get("CHECK_SRC", Path(__file__).parents[2] / "src"))
+SOURCE = Path(__file__).parents[2] / "src"
 
 
 def expected() -> set[int]:
@@ -77,9 +76,7 @@ def pyright(folder: Path) -> dict[int, str]:
 
 
 @pytest.mark.parametrize("checker", [mypy, pyright], ids=lambda checker: checker.__name__)
-def test_what_type_checkers_see(
-    checker: object, request: pytest.FixtureRequest, tmp_path: Path
-) -> None:
+def test_what_type_checkers_see(checker: object, request: pytest.FixtureRequest, tmp_path: Path) -> None:
     cache = request.config.cache
     folder = cache.mkdir("botguard_typing") if checker is mypy and cache is not None else tmp_path
     found = checker(folder)  # type: ignore[operator]

@@ -10,11 +10,12 @@ from botguard.outcome import Detail
 WORDS = (
     "pydantic", "botguard", "validation error", "validator", "validate", "input", "input should", "field required",
     "value error", "assertion", "type=", "input_type", "input_value", "str", "dict", "list", "int", "float", "bool",
-    "tuple", "bytes", "none", "null", "nonetype", "nan", "inf", "string", "integer", "boolean", "decimal input", "enum",
-    "literal", "regex", "pattern", "unicode", "utf-8", "ascii", "json", "parse", "parsing", "exception", "error",
-    "traceback", "object", "instance", "class", "model", "schema", "attribute", "argument", "key", "iterable",
-    "mapping", "hashable", "callable", "timezone-aware", "naive", "discriminator", "input tag", "inputs", "frozen", "keys", "datetime", "datetimes", "url scheme", "base64",
-    "payload", "e164", "iso 8601", "nfc", "nul", "bidi", "surrogate", "codepoint", "null byte",
+    "tuple", "bytes", "none", "null", "nonetype", "nan", "inf", "string", "integer", "boolean", "decimal input",
+    "enum", "literal", "regex", "pattern", "unicode", "utf-8", "ascii", "json", "parse", "parsing", "exception",
+    "error", "traceback", "object", "instance", "class", "model", "schema", "attribute", "argument", "key",
+    "iterable", "mapping", "hashable", "callable", "timezone-aware", "naive", "discriminator", "input tag",
+    "inputs", "frozen", "keys", "datetime", "datetimes", "url scheme", "base64", "payload", "e164", "iso 8601",
+    "nfc", "nul", "bidi", "surrogate", "codepoint", "null byte",
 )  # fmt: skip
 _WORD = re.compile(r"(?<![\w-])(?:" + "|".join(re.escape(word) for word in WORDS) + r")(?![\w-])", re.IGNORECASE)
 _CLASS_NAME = re.compile(r"\b(?:[A-Z][a-z]+){2,}\b|\b[a-z]+_[a-z_]+\b|\w+\(|\b0x|[{}\[\]]")

@@ -45,10 +45,33 @@ for _ in range(10):
 
 @pytest.mark.parametrize(
     "good",
-    [{}, {"a": 1}, {"a": None, "b": True, "c": "x", "d": 1.5}, {"a": {"b": [1, 2, {"c": "é"}]}}, {"a": nested(15)}, {"order-id": "x"}, {"ключ": "значение"},
-     {"a": Decimal("1.5"), "b": dt.date(2026, 1, 1), "c": dt.timedelta(1), "d": uuid4(), "e": Colour.RED, "f": b"x", "g": (1, 2), "h": {1, 2}},
-     {"a": Quantity(1, "kg"), "b": Money(1, "EUR"), "c": SecretStr("x"), "d": Plain.model_validate(GOOD_PLAIN)}, "text", 5, None, [1, 2], {"a": "x\ny"}, {"": 1}],
-)  # fmt: skip
+    [
+        {},
+        {"a": 1},
+        {"a": None, "b": True, "c": "x", "d": 1.5},
+        {"a": {"b": [1, 2, {"c": "é"}]}},
+        {"a": nested(15)},
+        {"order-id": "x"},
+        {"ключ": "значение"},
+        {
+            "a": Decimal("1.5"),
+            "b": dt.date(2026, 1, 1),
+            "c": dt.timedelta(1),
+            "d": uuid4(),
+            "e": Colour.RED,
+            "f": b"x",
+            "g": (1, 2),
+            "h": {1, 2},
+        },
+        {"a": Quantity(1, "kg"), "b": Money(1, "EUR"), "c": SecretStr("x"), "d": Plain.model_validate(GOOD_PLAIN)},
+        "text",
+        5,
+        None,
+        [1, 2],
+        {"a": "x\ny"},
+        {"": 1},
+    ],
+)
 def test_plain_data_within_bounds_pass(good: Any) -> None:
     assert check_bounds(good) is None
 
@@ -92,13 +115,13 @@ BAD: list[tuple[Any, str, str]] = [
 
 @pytest.mark.parametrize(("bad", "code", "field"), BAD, ids=[f"{code}-{n}" for n, (_, code, _) in enumerate(BAD)])
 def test_what_is_beyond_bounds_is_named(bad: Any, code: str, field: str) -> None:
-    start = time.perf_counter()
+    start = time.process_time()
     for locale in ("en", "de"):
         found = check_bounds(bad, locale=locale)
         assert found is not None
         assert (found.code, found.field) == (code, field)
         check_message(found)
-    assert time.perf_counter() - start < 1
+    assert time.process_time() - start < 1
 
 
 def test_bounds_can_be_set() -> None:
@@ -111,7 +134,8 @@ def test_bounds_can_be_set() -> None:
         ({"max_digits": 1}, "number_too_long"),
     ]:
         found = check_bounds(four, **options)
-        assert found is not None and found.code == code, options
+        assert found is not None, options
+        assert found.code == code, options
     assert check_bounds({"a": [1]}, max_depth=2) is None
     assert check_bounds({"a": [1]}, max_depth=1) is not None
 
@@ -159,25 +183,54 @@ def refused(body: bytes, **options: Any) -> Detail:
     return detail
 
 
-@given(st.recursive(st.none() | st.booleans() | st.integers(-(10**90), 10**90) | st.floats(allow_nan=False, allow_infinity=False) | st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=20),
-                    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text("abc", max_size=5), inner, max_size=4), max_leaves=20))  # fmt: skip
+@given(
+    st.recursive(
+        st.none()
+        | st.booleans()
+        | st.integers(-(10**90), 10**90)
+        | st.floats(allow_nan=False, allow_infinity=False)
+        | st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=20),
+        lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text("abc", max_size=5), inner, max_size=4),
+        max_leaves=20,
+    )
+)
 def test_json_is_read_as_it_was_written(value: Any) -> None:
     assert parse_json(json.dumps(value).encode()) == value
 
 
 @pytest.mark.parametrize(
     ("body", "code"),
-    [(b"", "unreadable"), (b"{", "unreadable"), (b"{'a': 1}", "unreadable"), (b'{"a": 1} x', "unreadable"), (b"\xff\xfe{}", "unreadable"), (b'{"a": 01}', "unreadable"),
-     ("\ufeff{}".encode(), "unreadable"), (b'{"a": 1, "a": 1}', "name_twice"), (b'[{"b": {"a": 1, "a": 2}}]', "name_twice"), (b'{"a": NaN}', "not_finite"),
-     (b'{"a": -Infinity}', "not_finite"), (b'{"a": 1e999}', "number_too_long"), (b'{"a": 1e-999}', "number_too_long"), (b'{"a": ' + b"9" * 5000 + b"}", "number_too_long"),
-     (b'{"a": 0.' + b"9" * 5000 + b"}", "number_too_long"), (b'{"a": "\\ud800"}', "text_broken"), (b'{"a": "\\u0000"}', "text_control"), (b'{"\\u0000": 1}', "text_control"),
-     (b"[" * 60000, "too_deep"), (b'{"a":' * 10000, "too_deep"), (b"[" * 17 + b"]" * 17, "too_deep"), (b" " * 70000, "too_large"), (b"[" + b"1," * 11000 + b"1]", "too_large"),
-     (b'"' + b"x" * 20000 + b'"', "text_too_long")],
-)  # fmt: skip
+    [
+        (b"", "unreadable"),
+        (b"{", "unreadable"),
+        (b"{'a': 1}", "unreadable"),
+        (b'{"a": 1} x', "unreadable"),
+        (b"\xff\xfe{}", "unreadable"),
+        (b'{"a": 01}', "unreadable"),
+        ("\ufeff{}".encode(), "unreadable"),
+        (b'{"a": 1, "a": 1}', "name_twice"),
+        (b'[{"b": {"a": 1, "a": 2}}]', "name_twice"),
+        (b'{"a": NaN}', "not_finite"),
+        (b'{"a": -Infinity}', "not_finite"),
+        (b'{"a": 1e999}', "number_too_long"),
+        (b'{"a": 1e-999}', "number_too_long"),
+        (b'{"a": ' + b"9" * 5000 + b"}", "number_too_long"),
+        (b'{"a": 0.' + b"9" * 5000 + b"}", "number_too_long"),
+        (b'{"a": "\\ud800"}', "text_broken"),
+        (b'{"a": "\\u0000"}', "text_control"),
+        (b'{"\\u0000": 1}', "text_control"),
+        (b"[" * 60000, "too_deep"),
+        (b'{"a":' * 10000, "too_deep"),
+        (b"[" * 17 + b"]" * 17, "too_deep"),
+        (b" " * 70000, "too_large"),
+        (b"[" + b"1," * 11000 + b"1]", "too_large"),
+        (b'"' + b"x" * 20000 + b'"', "text_too_long"),
+    ],
+)
 def test_json_that_is_not_plain_is_refused(body: bytes, code: str) -> None:
-    start = time.perf_counter()
+    start = time.process_time()
     assert refused(body).code == code
-    assert time.perf_counter() - start < 1
+    assert time.process_time() - start < 1
 
 
 def test_brackets_in_texts_are_not_levels() -> None:

@@ -148,7 +148,8 @@ def test_a_name_does_not_shift_the_places() -> None:
 
 def test_choices_flags_and_lists_follow_the_model() -> None:
     assert usage(Ship, "ship") == (
-        "/ship [express=<express: yes|no>] <size: Small|Large> [level: 1|2] [colour: red|green] [customer name] [items…]"
+        "/ship [express=<express: yes|no>] <size: Small|Large> [level: 1|2] [colour: red|green] "
+        "[customer name] [items…]"
     )
     assert usage(Ship, "ship", "de").startswith("/ship [express=<express: ja|nein>]")
     payload = parse_command_line('/ship small 2 RED "Ada L" a b "c d" express=yes', Ship)
@@ -187,7 +188,7 @@ def test_a_model_that_no_line_can_fill_is_a_mistake_of_the_program() -> None:
         inner: Inner
         rest: dict[str, int] = {}
 
-    with pytest.raises(ConfigurationError, match="BG183.*'inner'"):
+    with pytest.raises(ConfigurationError, match=r"BG183.*'inner'"):
         parse_command_line("/x a", Outer)
 
     class Optional(BaseModel):
@@ -236,6 +237,6 @@ def test_a_line_without_its_command() -> None:
     ],
 )
 def test_hostile_lines_take_no_longer_than_their_length(line: str) -> None:
-    start = time.perf_counter()
+    start = time.process_time()
     refused(line)
-    assert time.perf_counter() - start < 0.5
+    assert time.process_time() - start < 0.5

@@ -96,7 +96,11 @@ def test_what_people_read() -> None:
         ({"lines": [7]}, "lines.0", "Lines 1: this has to be sent in its single parts."),
         ({"lines": None}, "lines", "Lines: please send one or more entries."),
         ({"pay": {"kind": "gift"}}, "pay", "Pay: this is not one of the choices."),
-        ({"pay": {"kind": "cash", "amount": "1.234"}}, "pay.amount", "Pay, Amount: '1.234' has too many decimals; at most 2 fit."),
+        (
+            {"pay": {"kind": "cash", "amount": "1.234"}},
+            "pay.amount",
+            "Pay, Amount: '1.234' has too many decimals; at most 2 fit.",
+        ),
         ({"pay": {"kind": "card", "number": 5}}, "pay.number", "Pay, Number: please send text."),
         ({"either": "some"}, "either", "Either: 'some' does not fit. Send it like 12."),
         ({"prices": {"a": "x"}}, "prices.a", "Prices, 'a': 'x' is not a whole number. Send it like 12."),
@@ -106,9 +110,14 @@ def test_what_people_read() -> None:
         ({"ratio": float("inf")}, "ratio", "Ratio: '?' is not a number to count with."),
         ({"level": 3}, "level", "Level: '3' is not one of the choices. Choose one of: 1, 2."),
         ({"page": "example"}, "page", "Page: 'example' is not a complete web address."),
-        ({"colur": "red"}, "colur", "'colur' is not known here. You can send: 'name', 'size', 'level', 'colour', 'ratio', 'urgent', 'born', 'wait', 'ref', 'page', 'lines', 'prices', …."),
+        (
+            {"colur": "red"},
+            "colur",
+            "'colur' is not known here. You can send: 'name', 'size', 'level', 'colour', 'ratio', 'urgent', 'born', "
+            "'wait', 'ref', 'page', 'lines', 'prices', ….",
+        ),
     ],
-)  # fmt: skip
+)
 def test_one_wrong_field(change: dict[str, Any], field: str, expected: str) -> None:
     found = words(Plain, {**GOOD_PLAIN, **change})[field]
     assert found == expected or (field == "page" and found.startswith(expected)), found
@@ -489,11 +498,20 @@ def test_a_secret_in_a_union_a_base_class_or_a_validator_is_never_repeated() -> 
         model_config = ConfigDict(extra="forbid")
         choice: SecretStr | list[int] = SecretStr("")
         checked: Annotated[SecretStr, AfterValidator(tell)] = SecretStr("x")
-        nested: list[Card | int] = []
+        nested: list[Card | int] = Field(default=[])
         tupled: tuple[SecretStr, int] | None = None
 
-    for bad in ({"key": SECRET_NUMBER * 1.5}, {"choice": SECRET_NUMBER}, {"checked": SECRET}, {"nested": [SECRET]}, {"nested": [{"kind": "card", "number": SECRET_NUMBER}]},
-                {"tupled": [SECRET_NUMBER, SECRET]}, {"tupled": [SECRET]}, {"pasword": SECRET}, {"checked": SECRET, "choice": SECRET_NUMBER}):  # fmt: skip
+    for bad in (
+        {"key": SECRET_NUMBER * 1.5},
+        {"choice": SECRET_NUMBER},
+        {"checked": SECRET},
+        {"nested": [SECRET]},
+        {"nested": [{"kind": "card", "number": SECRET_NUMBER}]},
+        {"tupled": [SECRET_NUMBER, SECRET]},
+        {"tupled": [SECRET]},
+        {"pasword": SECRET},
+        {"checked": SECRET, "choice": SECRET_NUMBER},
+    ):
         assert not leaks(details(Model, bad)), bad
 
 

@@ -17,7 +17,7 @@ from botguard.validation.email_address import _plain
 
 
 def code_of(rule: Any, value: Any) -> str:
-    with pytest.raises(ValueError) as caught:
+    with pytest.raises(ValueError, match=r".") as caught:
         rule.read(value)
     return caught.value.type  # type: ignore[attr-defined,no-any-return]
 
@@ -115,9 +115,29 @@ def test_an_email_address_is_normalised(text: str, expected: str) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", "a", "a@", "@b.com", "a@b", "a@@b.com", "a b@c.com", "Bob <a@b.com>", "a@b.com, c@d.com", ".a@b.com", "a..b@c.com",
-     "a@-b.com", "a@b.test", "a@localhost", "a@b.com\0", "a@1.2.3.4", "a\u202e@b.com", "x" * 65 + "@b.com", 7, None],
-)  # fmt: skip
+    [
+        "",
+        "a",
+        "a@",
+        "@b.com",
+        "a@b",
+        "a@@b.com",
+        "a b@c.com",
+        "Bob <a@b.com>",
+        "a@b.com, c@d.com",
+        ".a@b.com",
+        "a..b@c.com",
+        "a@-b.com",
+        "a@b.test",
+        "a@localhost",
+        "a@b.com\0",
+        "a@1.2.3.4",
+        "a\u202e@b.com",
+        "x" * 65 + "@b.com",
+        7,
+        None,
+    ],
+)
 def test_what_is_no_email_address_is_refused(text: Any) -> None:
     assert code_of(Email(), text) == "not_email"
     assert code_of(Email(), "a" * 400 + "@b.com") == "too_long_for_this"

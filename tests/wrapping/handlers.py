@@ -35,7 +35,12 @@ async def awaited(payload: Order) -> str:
 
 @guarded("many", registry=REGISTRY)
 def many(
-    payload: Order, at: dt.date, note: Annotated[str, "free text"] = "none", *tags: str, urgent: bool = False, **more: int
+    payload: Order,
+    at: dt.date,
+    note: Annotated[str, "free text"] = "none",
+    *tags: str,
+    urgent: bool = False,
+    **more: int,
 ) -> list[Any]:
     """Much beside the payload."""
     return [payload.order_id, at, note, list(tags), urgent, more]

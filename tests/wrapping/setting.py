@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterator
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import pytest
@@ -33,30 +34,16 @@ def run(coroutine: Coroutine[Any, Any, T]) -> T:
     return asyncio.run(coroutine)
 
 
-class Refused:
-    """``with refused("BG135", "above ours") as found:`` - a ConfigurationError of that code that tells all it has to."""
-
-    def __init__(self, code: str, *words: str) -> None:
-        self.code, self.words = code, words
-        self.error: ConfigurationError | None = None
-
-    def __enter__(self) -> Refused:
-        return self
-
-    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> bool:
-        if error is None:
-            pytest.fail(f"no ConfigurationError {self.code} was raised")
-        if not isinstance(error, ConfigurationError):
-            return False
-        self.error = error
-        tells_all(error)
-        assert error.code == self.code, error
-        for word in self.words:
-            assert word in str(error), (word, str(error))
-        return True
-
-
-refused = Refused
+@contextmanager
+def refused(code: str, *words: str) -> Iterator[pytest.ExceptionInfo[ConfigurationError]]:
+    """The block must raise a ConfigurationError of that code, which tells all it has to, these words among it."""
+    with pytest.raises(ConfigurationError) as found:
+        yield found
+    error = found.value
+    assert error.code == code, error
+    tells_all(error)
+    for word in words:
+        assert word in str(error), (word, str(error))
 
 
 def tells_all(error: ConfigurationError) -> None:

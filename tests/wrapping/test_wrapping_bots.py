@@ -42,7 +42,7 @@ class Order(BaseModel):
 
 
 def message(text: str, number: int = 1, user: int = 7) -> dict[str, Any]:
-    command = {"entities": [{"type": "bot_command", "offset": 0, "length": len(text.split()[0])}]}
+    command = {"entities": [{"type": "bot_command", "offset": 0, "length": len(text.split(maxsplit=1)[0])}]}
     return {
         "update_id": 1000 + number,
         "message": {
@@ -134,6 +134,7 @@ class Acting(BaseMiddleware):
 
 def feed(*updates: dict[str, Any]) -> tuple[list[Any], Acting]:
     """Send updates through a dispatcher and collect what the handlers returned or raised."""
+
     async def main() -> list[Any]:
         answers: list[Any] = []
         bot = Bot("42:TEST")
@@ -301,7 +302,9 @@ def process(*updates: dict[str, Any]) -> list[BaseException]:
 def test_ptb_commands_and_the_state_of_conversations() -> None:
     assert process(message("/order tea 4", 1), message("with milk", 2), message("again", 3)) == []
     order = Order(sku="tea", quantity=4)
-    assert done == [("order", 4), ("note", "with milk", order, 42)], "END reached the conversation: the third is ignored"
+    assert done == [("order", 4), ("note", "with milk", order, 42)], (
+        "END reached the conversation: the third is ignored"
+    )
 
 
 def test_ptb_delivers_twice_and_it_happens_once() -> None:

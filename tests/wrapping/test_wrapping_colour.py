@@ -292,9 +292,9 @@ class HidesAwaitable(Forward):
         setattr(self, method, answer)
 
 
-@pytest.mark.parametrize("made", [lambda: says_nothing(), Awaitable], ids=["coroutine", "awaitable object"])
+@pytest.mark.parametrize("made", ["a coroutine", "another awaitable"])
 @pytest.mark.parametrize("part", ["peek", "claim", "finish", "directory", "check", "reconcile", "authorizer", "policy"])
-def test_an_awaitable_is_refused_before_it_is_stepped(part: str, made: Any) -> None:
+def test_an_awaitable_is_refused_before_it_is_stepped(part: str, made: str) -> None:
     """Whether or not it would suspend: what suspends only under contention would pass every test."""
     Awaitable.stepped = 0
     stepped = []
@@ -302,7 +302,9 @@ def test_an_awaitable_is_refused_before_it_is_stepped(part: str, made: Any) -> N
     async def work(*args: Any) -> None:
         stepped.append(args)
 
-    give = (lambda *args: work()) if made is not Awaitable else (lambda *args: Awaitable())
+    def give(*args: Any) -> Any:
+        return work() if made == "a coroutine" else Awaitable()
+
     guard_options: dict[str, Any] = {}
     options: dict[str, Any] = {"key": lambda payload: payload["key"]}
     if part in ("peek", "claim", "finish"):
@@ -358,6 +360,34 @@ def test_the_same_awaitables_are_awaited_for_an_async_handler() -> None:
     guard.command("awaited", checks=[check])(handle_awaited)
     assert run(guard.run_async("awaited", {}, context=ANN)).value == "done"
     assert run(guard.run_async("awaited", {"closed": 1}, context=ANN)).details[0].code == "closed"
+
+
+NOT_ASKED = "plan.py asks stores, directory, checks and reconciler for their colour, but not yet this part"
+
+
+class AsyncAccess:
+    async def permits(self, org: str, roles: frozenset[str], permission: str, /) -> bool:
+        return True
+
+
+class AsyncWork(Forward):
+    async def begin(self) -> Any: ...
+
+
+@pytest.mark.xfail(strict=True, reason=NOT_ASKED)
+@pytest.mark.parametrize("part", ["authorizer", "policies", "rule", "unit of work"])
+def test_more_async_parts_of_a_sync_command_are_refused_at_decoration(part: str) -> None:
+    storage = storage_with()
+    storage.work = AsyncWork(None)
+    options: dict[str, dict[str, Any]] = {
+        "authorizer": {"access": AsyncAccess()},
+        "policies": {"policies": Policies(says_nothing)},
+        "rule": {"policies": [Rule(when=says_nothing, deny="never")]},
+        "unit of work": {"storage": storage},
+    }
+    guard = make_guard(**options[part])
+    with refused("BG140", "mixed"):
+        guard.command("mixed", effects="transactional" if part == "unit of work" else "idempotent")(handle)
 
 
 def test_one_guard_serves_both_colours() -> None:

@@ -1,4 +1,4 @@
-"""Where a direct call finds its Context: bind, else acting, else the running call, else Guard(context=), else denied."""
+"""Where a direct call finds its Context: bind, acting, the running call, Guard(context=); else it is denied."""
 
 from __future__ import annotations
 

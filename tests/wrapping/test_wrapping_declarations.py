@@ -153,9 +153,9 @@ def test_option_typos_suggest_what_was_meant(decorate: str, typo: dict[str, Any]
     make = make_guard().command if decorate == "guard.command" else guarded
     with refused("BG109", "orders.create", meant) as found:
         make("orders.create", **typo)
-    assert found.error.where == "orders.create"
+    assert found.value.where == "orders.create"
     if meant in CommandOptions.__annotations__:
-        assert f"did you mean {meant!r}?" in found.error.fix
+        assert f"did you mean {meant!r}?" in found.value.fix
 
 
 WRONG: list[tuple[str, dict[str, Any], str, tuple[str, ...]]] = [
@@ -164,7 +164,12 @@ WRONG: list[tuple[str, dict[str, Any], str, tuple[str, ...]]] = [
     ("orders create", {}, "BG100", ()),
     ("x" * 201, {}, "BG100", ()),
     ("orders.create", {"retry": Retry()}, "BG101", ("effects",)),
-    ("orders.create", {"retry": Retry(on=(OSError, ValueError)), "effects": "external"}, "BG102", ("OSError", "before_effect")),
+    (
+        "orders.create",
+        {"retry": Retry(on=(OSError, ValueError)), "effects": "external"},
+        "BG102",
+        ("OSError", "before_effect"),
+    ),
     ("orders.create", {"permission": None}, "BG103", ("public=True",)),
     ("orders.create", {"effects": "read", "reconcile": handle}, "BG104", ("reconcile",)),
     ("orders.create", {"deadline": 0}, "BG105", ("deadline",)),
@@ -215,7 +220,7 @@ def test_options_that_could_not_keep_their_promises(
     guard = make_guard()
     with refused(code, *words) as found:
         guard.command(name, **options)(handle)
-    assert found.error.where.startswith(name)
+    assert found.value.where.startswith(name)
     assert len(guard.registry) == 0
 
 

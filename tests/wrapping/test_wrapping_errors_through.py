@@ -39,7 +39,7 @@ ERRORS = [
     StopIteration(3),
     StopAsyncIteration(),
     TimeoutError("the host's own"),
-    asyncio.TimeoutError(),
+    TimeoutError(),
     Grouped("two", [ValueError(1), KeyError(2)]),
     Denied(botguard.Outcome(Status.DENIED)),
     StoreUnavailable("the host's own store"),
@@ -64,7 +64,9 @@ def test_the_handlers_error_is_the_same_object(guard: Guard, error: Exception) -
     assert again.value is error
 
 
-@pytest.mark.parametrize("error", [e for e in ERRORS if not isinstance(e, StopIteration)], ids=lambda e: type(e).__name__)
+@pytest.mark.parametrize(
+    "error", [e for e in ERRORS if not isinstance(e, StopIteration)], ids=lambda e: type(e).__name__
+)
 def test_the_awaited_handlers_error_is_the_same_object(guard: Guard, error: Exception) -> None:
     @guard.command("fails")
     async def fails(payload: dict[str, Any]) -> None:
@@ -127,7 +129,7 @@ def test_the_traceback_is_short_and_ends_in_the_handler(guard: Guard) -> None:
     def fails(payload: dict[str, Any]) -> None:
         deeper()
 
-    with guard.acting(ANN), pytest.raises(ValueError) as found:
+    with guard.acting(ANN), pytest.raises(ValueError, match="wrong") as found:
         fails({})
 
     frames = traceback.extract_tb(found.value.__traceback__)
@@ -151,7 +153,7 @@ def test_an_awaited_traceback_is_short_too(guard: Guard) -> None:
         with guard.acting(ANN):
             await fails({})
 
-    with pytest.raises(ValueError) as found:
+    with pytest.raises(ValueError, match="wrong") as found:
         run(main())
     frames = traceback.extract_tb(found.value.__traceback__)
     assert len([f for f in frames if "botguard" in Path(f.filename).parts]) <= 4
@@ -176,7 +178,7 @@ def test_an_error_is_not_raised_twice_into_one_traceback(guard: Guard) -> None:
 
     lengths = []
     for _ in range(5):
-        with guard.acting(ANN), pytest.raises(ValueError):
+        with guard.acting(ANN), pytest.raises(ValueError, match="wrong"):
             fails({})
         lengths.append(len(traceback.extract_tb(error.__traceback__)))
     assert len(set(lengths)) == 1
@@ -248,6 +250,24 @@ def test_nested_awaited_calls_share_it_too() -> None:
 
     run(main())
     assert len(runs) == 4, "one first run, and the three retries of the outer loop, wherever they are spent"
+
+
+def test_a_call_inside_one_that_does_not_retry_keeps_its_own_retries() -> None:
+    guard = make_guard()
+    runs = []
+
+    @guard.command("inner", effects="idempotent", retry=Retry(on=(OSError,), attempts=3))
+    def inner(payload: dict[str, Any]) -> None:
+        runs.append(1)
+        raise OSError("down")
+
+    @guard.command("outer", effects="idempotent")
+    def outer(payload: dict[str, Any]) -> None:
+        inner({})
+
+    with guard.acting(ANN), pytest.raises(OSError, match="down"):
+        outer({})
+    assert len(runs) == 3
 
 
 def test_nested_calls_inherit_the_earlier_deadline() -> None:

@@ -81,16 +81,15 @@ def test_a_payload_whose_type_is_never_found(way: str) -> None:
         raise AssertionError
 
     guard = make_guard(registry=registry)
-    with refused("BG136", "'Session'", "TYPE_CHECKING"):
-        with guard.acting(ANN):
-            if way == "call":
-                never({})
-            elif way == "run":
-                guard.run("never", {})
-            elif way == "explain":
-                guard.explain("never", {})
-            else:
-                guard.describe()
+    with refused("BG136", "'Session'", "TYPE_CHECKING"), guard.acting(ANN):
+        if way == "call":
+            never({})
+        elif way == "run":
+            guard.run("never", {})
+        elif way == "explain":
+            guard.explain("never", {})
+        else:
+            guard.describe()
 
 
 def test_a_model_with_a_field_whose_type_is_never_found(guard: Guard) -> None:
@@ -145,7 +144,7 @@ def test_models_of_the_function_around_a_class(guard: Guard) -> None:
 
         @guard.command("local.static")
         @staticmethod
-        def static(payload: Own) -> str:  # noqa: F821 - a class sees its own names while it is being made
+        def static(payload: Own) -> str:
             return payload.text
 
         class Inner:
@@ -193,7 +192,7 @@ def test_functions_that_name_themselves_what_comes_later_or_super(guard: Guard) 
     class Derived(Base):
         @guard.command("super")
         def handle(self, payload: Order) -> str:
-            return super().handle(payload) + __class__.__name__  # type: ignore[name-defined]  # noqa: F821
+            return super().handle(payload) + __class__.__name__  # type: ignore[name-defined]
 
     with guard.acting(ANN):
         assert count(Order(order_id="A", quantity=3)) == 3

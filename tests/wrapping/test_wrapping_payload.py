@@ -1,4 +1,4 @@
-"""Where the payload is among a handler's parameters, and how it gets there: directly, by name, and through ``bind=``."""
+"""Which parameter is the payload, and how it gets there: in a direct call, by name, and through ``bind=``."""
 
 from __future__ import annotations
 
@@ -358,7 +358,11 @@ def test_a_bound_handler_run_by_name_gets_the_payload_as_its_one_argument(guard:
 )
 def test_what_bind_returns_is_checked(guard: Guard, said: Any) -> None:
     ran = []
-    handle = guard.command("bind.wrong", bind=lambda ctx: said)(lambda ctx: ran.append(ctx))
+
+    @guard.command("bind.wrong", bind=lambda ctx: said)
+    def handle(ctx: dict[str, Any]) -> None:
+        ran.append(ctx)
+
     with refused("BG119", "bind.wrong", "(payload, context)"):
         handle({})
     assert not ran

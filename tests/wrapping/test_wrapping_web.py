@@ -169,7 +169,9 @@ def from_flask() -> Context | None:
 
 
 @flask_app.post("/orders/<sku>")
-@guarded("orders.flask", registry=REGISTRY, bind=lambda sku: ({"sku": sku, **flask.request.get_json()}, None), request=Order)
+@guarded(
+    "orders.flask", registry=REGISTRY, bind=lambda sku: ({"sku": sku, **flask.request.get_json()}, None), request=Order
+)
 def flask_create(sku: str) -> dict[str, Any]:
     """A URL parameter; the rest is in the request."""
     return {"sku": sku, "quantity": current().payload.quantity, "actor": current().actor.id}

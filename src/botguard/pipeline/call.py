@@ -10,8 +10,6 @@ from botguard.outcome import Detail, Outcome, Reason, Status
 from botguard.ports.runtime import Runtime
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable
-
     from botguard.command import Command
     from botguard.ports.approvals import ApprovalRequest
     from botguard.ports.policy import Obligation
@@ -124,7 +122,7 @@ class Call:
             self.notes = (*self.notes, reason)
         self.degraded = self.degraded or degraded
 
-    async def bridge(self, awaitable: Awaitable[Any]) -> Any:
+    async def bridge(self, awaitable: Any) -> Any:
         """Await what a port, check or handler handed over; under the sync runner that is a wiring error.
 
         It is refused *before* it is stepped, whether or not it would suspend: a store that suspends only under

@@ -167,7 +167,8 @@ def encode_error(error: BaseException) -> bytes:
 def decode_error(data: bytes, known: tuple[type[Exception], ...]) -> Exception:
     """The stored failure again: the same class where the command declares it (or Rejected), else ReplayedFailure."""
     body = json.loads(data)
-    for kind in (Rejected, *known):
+    kinds: tuple[type[Exception], ...] = (Rejected, *known)
+    for kind in kinds:
         if f"{kind.__module__}.{kind.__qualname__}" == body["kind"] and "args" in body:
             try:
                 return kind(*_untag(body["args"]))

@@ -18,6 +18,7 @@ def compose(stages: Sequence[Stage], modes: Mapping[str, Mode], innermost: Proce
     """One callable from stages in order; neighbouring gates share a frame, shadow gates only take notes."""
     proceed = innermost
     row: list[Any] = []
+    stage: Any
     for stage in reversed(stages):
         if hasattr(stage, "check"):
             shadow = modes.get(stage.name) is Mode.SHADOW and not getattr(stage, "shadows_itself", False)
@@ -35,7 +36,7 @@ def _gates(row: list[Gate], proceed: Proceed, again: Again | None = None) -> Pro
 
     async def pass_gates(call: Call) -> Outcome:
         for check in checks:
-            refused = check(call)
+            refused: Any = check(call)
             if refused is not None:
                 if hasattr(refused, "__await__"):
                     refused = await refused
@@ -54,7 +55,7 @@ class _Shadow:
 
     async def check(self, call: Call) -> Outcome | None:
         before = call.obligations
-        refused = self._gate.check(call)
+        refused: Any = self._gate.check(call)
         if hasattr(refused, "__await__"):
             refused = await refused
         call.obligations = before

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Any
 
 from botguard.command import Command
 from botguard.errors import StoreUnavailable
@@ -10,6 +10,7 @@ from botguard.options import InFlight
 from botguard.outcome import Outcome, Reason, Status
 from botguard.pipeline.call import Call, details_of, refusal
 from botguard.pipeline.codec import Codec, decode_error
+from botguard.pipeline.stage import Gate
 from botguard.ports.idempotency import Row, RowState
 
 __all__ = ["Meeting", "Twins"]
@@ -18,12 +19,6 @@ __all__ = ["Meeting", "Twins"]
 _FIRST_LOOK = 0.02
 #: Says that the twin is gone without a result.
 _GONE = Outcome(Status.CANCELLED)
-
-
-class Visibility(Protocol):
-    """The command's visibility checks."""
-
-    async def check(self, call: Call) -> Outcome | None: ...
 
 
 class Twins:
@@ -50,27 +45,27 @@ class Twins:
 class Meeting:
     """Decides what a caller gets whose key is taken. Read-only: nothing is charged, prompted or sent on."""
 
-    def __init__(self, command: Command, codec: Codec | None, visibility: Visibility | None, twins: Twins) -> None:
+    def __init__(self, command: Command, codec: Codec | None, visibility: Gate | None, twins: Twins) -> None:
         self._command, self._codec, self._visibility, self.twins = command, codec, visibility, twins
 
     async def look(self, call: Call) -> Outcome | None:
         """Peek at the key: an outcome if it is settled or running, None if this caller may try to claim it."""
         try:
-            row = call.stores.idempotency.peek(call.row_key)  # type: ignore[arg-type]
+            row: Any = call.stores.idempotency.peek(call.row_key or "")
             if hasattr(row, "__await__"):
                 row = await call.bridge(row)
         except StoreUnavailable:
             return None  # the claim asks again, and decides by the command's effects what that means
-        return None if row is None else await self.meet(call, row)  # type: ignore[arg-type]
+        return None if row is None else await self.meet(call, row)
 
     async def _peek(self, call: Call) -> Row | None:
         try:
-            row = call.stores.idempotency.peek(call.row_key)  # type: ignore[arg-type]
+            row: Any = call.stores.idempotency.peek(call.row_key or "")
             if hasattr(row, "__await__"):
                 row = await call.bridge(row)
         except StoreUnavailable:
             return None
-        return row  # type: ignore[return-value]
+        return row  # type: ignore[no-any-return]
 
     async def meet(self, call: Call, row: Row) -> Outcome | None:
         """What this row means to this caller; None if it is abandoned or unknown, which only a claim may judge."""
@@ -90,7 +85,8 @@ class Meeting:
     async def replay(self, call: Call, row: Row) -> Outcome:
         """The stored outcome of the first run, after the command's visibility checks."""
         if self._visibility is not None:
-            hidden = await self._visibility.check(call)
+            said: Any = self._visibility.check(call)
+            hidden: Outcome | None = await said if hasattr(said, "__await__") else said
             if hidden is not None:
                 return hidden
         outcome = self._stored(row)
@@ -124,7 +120,7 @@ class Meeting:
         pause = _FIRST_LOOK
         while (left := end - runtime.clock.monotonic()) > 0:
             twin = self.twins.get(call.row_key or "") if self._command.in_flight is InFlight.JOIN else None
-            nap = twin.wait(min(left, 1.0)) if twin is not None else runtime.sleep(min(pause, left))
+            nap: Any = twin.wait(min(left, 1.0)) if twin is not None else runtime.sleep(min(pause, left))
             if hasattr(nap, "__await__"):
                 await call.bridge(nap)
             pause = min(pause * 2, 1.0)

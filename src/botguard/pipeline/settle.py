@@ -27,7 +27,7 @@ class Settlement:
     def __init__(self, command: Command, codec: Codec | None, spool: Spool | None, atomic: frozenset[str]) -> None:
         self._codec, self._spool = codec, spool  # no codec: the command discards its results
         self._keep = command.keep
-        self._final = (Rejected, *command.final)
+        self._final: tuple[type[Exception], ...] = (Rejected, *command.final)
         self._with_event = COMPLETION_WITH_EVENT in atomic
 
     def is_final(self, error: BaseException | None) -> bool:
@@ -71,7 +71,7 @@ class Settlement:
 
     async def finish(self, call: Call, state: RowState, body: bytes | None, event: Event | None) -> None:
         try:
-            ack = call.stores.idempotency.finish(
+            ack: Any = call.stores.idempotency.finish(
                 call.row_key, call.claim_id, state, body, self._keep, call.attempt, event  # type: ignore[arg-type]
             )
             if hasattr(ack, "__await__"):
@@ -96,10 +96,10 @@ class Settlement:
         if not isinstance(error, StoreUnavailable) or not error.maybe_applied:
             return None
         try:
-            ack = call.stores.idempotency.finish(
+            ack: Any = call.stores.idempotency.finish(
                 call.row_key, call.claim_id, state, body, self._keep, call.attempt, event  # type: ignore[arg-type]
             )
-            return await call.bridge(ack) if hasattr(ack, "__await__") else ack  # type: ignore[return-value, arg-type]
+            return await call.bridge(ack) if hasattr(ack, "__await__") else ack  # type: ignore[no-any-return]
         except StoreUnavailable:
             return None
 
@@ -138,7 +138,7 @@ class Settlement:
         It is carried to its end though the caller is cancelled meanwhile; an interruption leaves it to be repeated.
         """
         try:
-            ack = call.stores.idempotency.release(call.row_key, call.claim_id)  # type: ignore[arg-type]
+            ack: Any = call.stores.idempotency.release(call.row_key or "", call.claim_id)
             if hasattr(ack, "__await__"):
                 await call.plan.runtime.shield(call.bridge(ack))
         except StoreUnavailable:

@@ -46,7 +46,7 @@ class Event(NamedTuple):
     shadow: str
     policy_digest: str
     correlation_id: str
-    count: int = 1
+    count: int = 1  # type: ignore[assignment]  # hides tuple.count, which nobody asks of an event
 
 
 class EventStore(Protocol):

@@ -94,29 +94,30 @@ class Authorize:
         refused = await self._identify(call, directory)
         if refused is not None:
             return refused
-        judged = self._judge(call)
-        return await judged if hasattr(judged, "__await__") else judged
+        judged: Any = self._judge(call)
+        verdict: Outcome | None = await judged if hasattr(judged, "__await__") else judged
+        return verdict
 
     async def _identify(self, call: Call, directory: Directory) -> Outcome | None:
         context = call.context
         try:
-            principal = directory(context.org, context.actor.id)
+            principal: Any = directory(context.org, context.actor.id)
             if hasattr(principal, "__await__"):
                 principal = await call.bridge(principal)
         except ConfigurationError:
             raise
         except Exception as error:  # noqa: BLE001 - authorisation is closed when its source is down
             return closed(error)
-        if principal is None or (principal.org is not None and principal.org != context.org):  # type: ignore[union-attr]
+        if principal is None or (principal.org is not None and principal.org != context.org):
             return refusal(Status.DENIED, Reason.NOT_FOUND)
-        call.person, call.roles = principal.person, principal.roles  # type: ignore[union-attr]
-        if not principal.active:  # type: ignore[union-attr]
+        call.person, call.roles = principal.person, principal.roles
+        if not principal.active:
             return refusal(Status.DENIED, Reason.ACTOR_INACTIVE)
         return None
 
     async def _ask(self, call: Call) -> Outcome | None:
         try:
-            answer = self._authorizer.permits(call.context.org, frozenset(call.roles), self._permission or "")
+            answer: Any = self._authorizer.permits(call.context.org, frozenset(call.roles), self._permission or "")
             if hasattr(answer, "__await__"):
                 answer = await call.bridge(answer)
         except ConfigurationError:

@@ -129,12 +129,12 @@ class Claim:
     async def _ask(self, call: Call, supersede: str | None = None) -> ClaimAnswer:
         if self._must_audit:
             return await self._audited(call, supersede)
-        answer = call.stores.idempotency.claim(self._request(call, supersede))
+        answer: Any = call.stores.idempotency.claim(self._request(call, supersede))
         if hasattr(answer, "__await__"):
             answer = await call.bridge(answer)
-        if answer.won:  # type: ignore[union-attr]
-            call.fence = answer.fence  # type: ignore[union-attr]
-        return answer  # type: ignore[return-value]
+        if answer.won:
+            call.fence = answer.fence
+        return answer  # type: ignore[no-any-return]
 
     async def _audited(self, call: Call, supersede: str | None = None) -> ClaimAnswer:
         """Claim with a ``started`` event: in the same commit, or stored before the handler may begin."""
@@ -144,15 +144,15 @@ class Claim:
         )
         if hasattr(answer, "__await__"):
             answer = await call.bridge(answer)
-        if answer.won:  # type: ignore[union-attr]
-            call.fence = answer.fence  # type: ignore[union-attr]
+        if answer.won:
+            call.fence = answer.fence
             if not self._with_event:
                 await self._announce(call, started)
-        return answer  # type: ignore[return-value]
+        return answer
 
     async def _announce(self, call: Call, started: Event) -> None:
         try:
-            done = call.stores.events.append(started)
+            done: Any = call.stores.events.append(started)
             if hasattr(done, "__await__"):
                 await call.bridge(done)
         except StoreUnavailable as error:  # without its event the handler does not begin, so give the key back
@@ -202,7 +202,7 @@ class Claim:
         body = self._settlement.body(call, found.value)
         outcome = seal(call, Outcome(Status.SUCCEEDED, found.value))
         event = event_of(call, outcome, "reconciled")
-        ack = call.stores.idempotency.finish(
+        ack: Any = call.stores.idempotency.finish(
             call.row_key or "", row.claim_id, RowState.DONE, body, self._command.keep, row.attempts, event
         )
         if hasattr(ack, "__await__"):

@@ -74,13 +74,13 @@ class Confirm:
         elif request.subject != subject or request.person != call.person:
             return refusal(Status.DENIED, Reason.CONFIRMATION_INVALID)
         elif request.state is ApprovalState.OPEN:  # the answer arrives now, after everything was checked again
-            decided = call.stores.approvals.decide(request.token, ApprovalState.APPROVED)
+            decided: Any = call.stores.approvals.decide(request.token, ApprovalState.APPROVED)
             if hasattr(decided, "__await__"):
                 decided = await call.bridge(decided)
             request = decided or request
         if request.state is not ApprovalState.APPROVED:
             return self._waiting(request)
-        spent = call.stores.approvals.spend(subject, call.row_key or "")
+        spent: Any = call.stores.approvals.spend(subject, call.row_key or "")
         if hasattr(spent, "__await__"):
             spent = await call.bridge(spent)
         return None if spent else refusal(Status.DENIED, Reason.CONFIRMATION_EXPIRED)
@@ -108,11 +108,11 @@ class Confirm:
             payload=self._dump(call.payload),
             expires_at=0.0,
         )
-        request = call.stores.approvals.open(wanted, self._command.confirm_within)
+        request: Any = call.stores.approvals.open(wanted, self._command.confirm_within)
         if hasattr(request, "__await__"):
             request = await call.bridge(request)
-        call.reshown = request.token != token  # type: ignore[union-attr]
-        return request  # type: ignore[return-value]
+        call.reshown = request.token != token
+        return request  # type: ignore[no-any-return]
 
     def _text(self, call: Call, asked: tuple[Obligation, ...]) -> str:
         own = [o.text for o in asked if o.text]

@@ -129,10 +129,10 @@ class LimitStage:
     ) -> tuple[LimitStore, Reservation] | Outcome:
         token = call.plan.runtime.new_id() if self._caps else ""
         try:
-            answer = shared.reserve(limits, buckets, token)
+            answer: Any = shared.reserve(limits, buckets, token)
             if hasattr(answer, "__await__"):
                 answer = await self._awaited(call, shared, answer, limits, buckets)
-            return shared, answer  # type: ignore[return-value]
+            return shared, answer
         except StoreUnavailable as error:
             if self._critical:
                 outcome = refusal(Status.UNAVAILABLE, Reason.STORE_UNAVAILABLE)
@@ -181,12 +181,12 @@ class LimitStage:
         """Throttled if a limit is full now; counts nothing."""
         buckets = tuple([name(call) for name in self._all[1]])
         try:
-            answer = (self._shared or self._local).test(self._limits, buckets)
+            answer: Any = (self._shared or self._local).test(self._limits, buckets)
             if hasattr(answer, "__await__"):
                 answer = await call.bridge(answer)
         except StoreUnavailable:
             answer = self._local.test(self._limits, buckets)
-        return None if answer.granted else self._refused(answer)  # type: ignore[union-attr, arg-type]
+        return None if answer.granted else self._refused(answer)
 
     def describe(self) -> dict[str, Any]:
         """Options for ``guard.describe()``."""

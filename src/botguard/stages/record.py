@@ -65,7 +65,7 @@ class Record:
 
     async def _append(self, call: Call, outcome: Outcome, event: Event) -> None:
         try:
-            done = call.stores.events.append(event)
+            done: Any = call.stores.events.append(event)
             if hasattr(done, "__await__"):  # to its end, even if the caller is cancelled meanwhile
                 await call.plan.runtime.shield(call.bridge(done))
         except Exception:  # noqa: BLE001 - the run is over; losing its event must not turn it into another outcome

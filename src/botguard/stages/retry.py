@@ -49,7 +49,7 @@ class RetryStage:
             if left is not None and wait >= left:
                 outcome.reasons = (*outcome.reasons, Reason.RETRY_DOES_NOT_FIT)
                 return outcome
-            nap = runtime.sleep(wait)
+            nap: Any = runtime.sleep(wait)
             if hasattr(nap, "__await__"):
                 await call.bridge(nap)
             call.attempt += 1

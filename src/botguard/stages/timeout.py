@@ -29,12 +29,12 @@ class Timeout:
             return await proceed(call)
         if limit <= 0:  # nothing was tried: the attempt before this one, if any, is the answer
             return self._stopped(Reason.RETRY_DOES_NOT_FIT)
-        scope = call.plan.runtime.timeout(limit)
+        running = None
         try:
-            async with scope as running:
+            async with call.plan.runtime.timeout(limit) as running:
                 return await proceed(call)
         except TimeoutError:
-            if running.expired():
+            if running is not None and running.expired():
                 return self._stopped()
             raise
 

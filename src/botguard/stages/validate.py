@@ -90,4 +90,4 @@ def _revalidator(model: Any) -> Callable[[Any], Any] | None:
     if node.get("type") != "model":
         return None
     node["revalidate_instances"] = "always"
-    return SchemaValidator(schema).validate_python  # type: ignore[arg-type]
+    return SchemaValidator(schema).validate_python

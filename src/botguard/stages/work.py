@@ -48,14 +48,14 @@ class Work:
         work = call.stores.work
         if work is None:  # pragma: no cover - refused at wiring
             raise ConfigurationError("BG160", "this storage has no unit of work", where=call.plan.command.name)
-        unit = work.begin()
+        unit: Any = work.begin()
         if hasattr(unit, "__await__"):
             unit = await call.bridge(unit)
-        return unit  # type: ignore[return-value]
+        return unit  # type: ignore[no-any-return]
 
     async def _rollback(self, call: Call, unit: Unit) -> None:
         try:
-            done = unit.rollback()
+            done: Any = unit.rollback()
         except BaseException:  # Ctrl-C in the middle: an open transaction would keep everybody else out
             unit.rollback()
             raise
@@ -66,14 +66,14 @@ class Work:
         body = self._settlement.body(call, outcome.value)
         event = self._settlement.event(call, outcome)
         try:
-            ack = unit.finish(
+            ack: Any = unit.finish(
                 call.row_key or "", call.claim_id, RowState.DONE, body, self._keep, call.attempt, event
             )
             if hasattr(ack, "__await__"):
                 ack = await call.bridge(ack)
             if ack is not Ack.APPLIED:
                 return await self._overtaken(call, unit, ack)
-            done = unit.commit()
+            done: Any = unit.commit()
             if hasattr(done, "__await__"):
                 await call.bridge(done)
         except StoreUnavailable as error:
@@ -92,12 +92,12 @@ class Work:
     async def _committed(self, call: Call) -> bool | None:
         """An answer lost around COMMIT is unknown until the row was looked up; None if that fails too."""
         try:
-            row = call.stores.idempotency.peek(call.row_key or "")
+            row: Any = call.stores.idempotency.peek(call.row_key or "")
             if hasattr(row, "__await__"):
                 row = await call.bridge(row)
         except StoreUnavailable:
             return None
-        return row is not None and row.claim_id == call.claim_id and row.state is RowState.DONE  # type: ignore[union-attr]
+        return row is not None and row.claim_id == call.claim_id and row.state is RowState.DONE
 
     async def _interrupted(self, call: Call, unit: Unit, event: Event | None) -> None:
         """The answer was on its way: only the row tells whether the run is over, and its event stored."""

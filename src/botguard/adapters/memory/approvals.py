@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from typing import Any, ClassVar
+from typing import Any
 
 from botguard.ports.approvals import ApprovalRequest, ApprovalState
 from botguard.ports.colour import Colour
@@ -17,7 +17,7 @@ _REMEMBERED = 86400.0
 class MemoryApprovals:
     """See :class:`botguard.ports.approvals.ApprovalStore`."""
 
-    colour: ClassVar[Colour] = "any"
+    colour: Colour = "any"
 
     def __init__(self, clock: Any) -> None:
         self._time = clock.time

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from itertools import islice
-from typing import Any, ClassVar
+from typing import Any
 
 from botguard.ports.colour import Colour
 from botguard.ports.events import Event
@@ -28,7 +28,7 @@ _STATES = {str(state): state for state in RowState}
 class MemoryClaims:
     """See :class:`botguard.ports.idempotency.IdempotencyStore`."""
 
-    colour: ClassVar[Colour] = "any"
+    colour: Colour = "any"
 
     def __init__(self, clock: Any, append: Callable[[Event], None], next_fence: Callable[[], int]) -> None:
         self._time, self._append, self._next_fence = clock.time, append, next_fence

@@ -6,7 +6,7 @@ import secrets
 import time as system_time
 from collections import deque
 from itertools import count
-from typing import Any, ClassVar
+from typing import Any
 
 from botguard.adapters.memory.approvals import MemoryApprovals
 from botguard.adapters.memory.claims import MemoryClaims
@@ -26,7 +26,7 @@ class _SystemClock:
 class MemoryEvents:
     """The newest events, up to ``keep``; older ones are forgotten."""
 
-    colour: ClassVar[Colour] = "any"
+    colour: Colour = "any"
 
     def __init__(self, keep: int = 100_000) -> None:
         # Plain tuples of plain values: the garbage collector stops visiting them, so that a full trail costs no pauses.
@@ -53,7 +53,7 @@ class MemoryStorage:
         keep_events: how many audit events are remembered.
     """
 
-    colour: ClassVar[Colour] = "any"
+    colour: Colour = "any"
     atomic = frozenset({COMPLETION_WITH_EVENT})
     limits = None
     work = None

@@ -18,8 +18,9 @@ _REMEMBERED = 86400.0
 _FIELDS = ApprovalRequest._fields
 _COLUMNS = ", ".join(_FIELDS)
 # Replaced is what nobody can use any more: out of time, and never spent.
+_REPLACE = ", ".join(f"{name} = excluded.{name}" for name in _FIELDS if name != "subject")
 _OPEN = f"""INSERT INTO botguard_approvals ({_COLUMNS}) VALUES ({", ".join("?" * len(_FIELDS))})
-    ON CONFLICT (subject) DO UPDATE SET {", ".join(f"{name} = excluded.{name}" for name in _FIELDS if name != "subject")}
+    ON CONFLICT (subject) DO UPDATE SET {_REPLACE}
     WHERE expires_at <= ? AND spent_on = ''"""  # noqa: S608 - constants
 _BY_SUBJECT = f"SELECT {_COLUMNS} FROM botguard_approvals WHERE subject = ?"  # noqa: S608 - constants
 _BY_TOKEN = f"SELECT {_COLUMNS} FROM botguard_approvals WHERE token = ?"  # noqa: S608 - constants

@@ -7,6 +7,7 @@ all end well, are written together. Whatever is not so simple is left to the sin
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -17,8 +18,8 @@ from botguard.ports.idempotency import Ack, ClaimAnswer, RowState
 
 __all__ = ["apply_all"]
 
-#: Rows in one statement; three sizes, so that few statements have to be prepared.
-_WIDTHS = (64, 16, 4)
+#: Rows in one statement; three sizes, so that few are prepared. SQLite before 3.33 has no UPDATE FROM.
+_WIDTHS = (64, 16, 4) if sqlite3.sqlite_version_info >= (3, 33) else ()
 
 _CLAIM = """INSERT INTO botguard_claims
     (key, org, command, claim_id, person, fingerprint, version, fence, lease_until, state)

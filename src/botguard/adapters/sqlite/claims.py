@@ -26,8 +26,8 @@ _INSERT = """INSERT INTO botguard_claims
     WHERE ? > (SELECT value FROM botguard_meta WHERE name = 'fence_floor')
     ON CONFLICT (key) DO NOTHING"""
 _FLOOR = "SELECT value FROM botguard_meta WHERE name = 'fence_floor'"
-_READ = """SELECT state, claim_id, fence, lease_until, person, fingerprint, version, result, event_id, attempts, expires_at
-    FROM botguard_claims WHERE key = ?"""
+_READ = """SELECT state, claim_id, fence, lease_until, person, fingerprint, version, result, event_id, attempts,
+    expires_at FROM botguard_claims WHERE key = ?"""
 _TAKE_OVER = """UPDATE botguard_claims SET org = ?, command = ?, claim_id = ?, person = ?, fingerprint = ?, version = ?,
     fence = ?, lease_until = ?, state = 'claimed', expires_at = NULL, event_id = '', attempts = 0, result = NULL
     WHERE key = ? AND claim_id = ? AND fence = ?"""

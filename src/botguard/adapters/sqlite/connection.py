@@ -26,6 +26,9 @@ __all__ = [
 #: A cursor's ``execute``, bound once: looking it up and making cursors costs more than most statements.
 Execute = Callable[..., sqlite3.Cursor]
 
+#: A log that a long reader has made grow is cut back to so many bytes when it is written from its beginning again.
+_LOG_LIMIT = 64 * 1024 * 1024
+
 _FIXES = {
     sqlite3.SQLITE_FULL: "free space on its disk, or raise PRAGMA max_page_count",
     sqlite3.SQLITE_READONLY: "give this process write permission on the file and on its folder",
@@ -138,6 +141,7 @@ def connect(path: str, *, synchronous: str, timeout: float, create: bool = False
     )
     try:
         connection.execute(f"PRAGMA synchronous={synchronous}")
+        connection.execute(f"PRAGMA journal_size_limit={_LOG_LIMIT}")
     except BaseException:
         connection.close()
         raise

@@ -32,7 +32,8 @@ class Member(Protocol):
 
 
 class Gate:
-    """One file's way in. ``mutex`` is held for one statement or one transaction, never for a unit of work.
+    """One file's way in. ``mutex`` is held for one statement or one transaction, never for a unit of work; ``opening``
+    while a connection is opened without it.
 
     ``owner`` is the thread that has a unit of work open, and ``changed`` tells when it ends. ``spoiled`` is set in a
     child that inherited a connection in use.
@@ -48,6 +49,7 @@ class Gate:
     def reset(self, *, spoiled: bool) -> None:
         """Forget all threads: there is only one in a child."""
         self.mutex = Lock()
+        self.opening = Lock()
         self.changed = Condition(self.mutex)
         with self.mutex:
             self.leave()
@@ -87,15 +89,20 @@ class Gate:
         holds the parent's locks, also for connections that it opens itself; so the parent closes its own first and
         opens them again when it needs them.
         """
-        if self.mutex.acquire(timeout=_FORK_PATIENCE):
-            self._forking = get_ident()
-            closed = [member.before_fork() for member in list(self.members)]
-            self._closed = self.owner is None and all(closed)
+        if not self.mutex.acquire(timeout=_FORK_PATIENCE):
+            return
+        if not self.opening.acquire(timeout=_FORK_PATIENCE):
+            self.mutex.release()
+            return
+        self._forking = get_ident()
+        closed = [member.before_fork() for member in list(self.members)]
+        self._closed = self.owner is None and all(closed)
 
     def after_fork_in_parent(self) -> None:
         """Let the others go on."""
         if self._forking == get_ident():
             self._forking, self._closed = None, False
+            self.opening.release()
             self.mutex.release()
 
     def after_fork_in_child(self) -> None:
@@ -120,20 +127,25 @@ def gate_of(path: str) -> Gate:
         return gate
 
 
+def _all_gates() -> list[Gate]:
+    with _gates_lock:
+        return list(_gates.values())
+
+
 def _before_fork() -> None:
-    for gate in list(_gates.values()):
+    for gate in _all_gates():
         gate.before_fork()
 
 
 def _after_fork_in_parent() -> None:
-    for gate in list(_gates.values()):
+    for gate in _all_gates():
         gate.after_fork_in_parent()
 
 
 def _after_fork_in_child() -> None:
     global _gates_lock  # noqa: PLW0603 - a lock of the parent's may be held by a thread that is not here
     _gates_lock = Lock()
-    for gate in list(_gates.values()):
+    for gate in _all_gates():
         gate.after_fork_in_child()
 
 

@@ -89,16 +89,18 @@ class GroupDriver:
         error = StoreUnavailable(f"the SQLite store {self._path} was closed")
         _deliver(rest, [_Failed(error)] * len(rest))
 
-    def close(self, *, wait: bool = True) -> None:
+    def close(self) -> None:
         """Carry out what was handed over, and end the thread."""
         with self._starting:
             self._closed = True
             thread, self._thread = self._thread, None
         if thread is not None:
             self._queue.put(None)
-            if wait:
-                thread.join()
-                self._refuse_rest()
+            thread.join()
+            self._refuse_rest()
+
+    def __del__(self) -> None:
+        self._queue.put(None)
 
     def before_fork(self) -> bool:
         """See :class:`Member`: the writer's connection is the writer's to close."""

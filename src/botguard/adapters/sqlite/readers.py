@@ -78,7 +78,7 @@ class Readers:
 
     def _open(self) -> Link:
         gate = self._gate
-        with gate.mutex:  # no connection is opened while a fork is under way
+        with gate.opening:  # none is opened while a fork is under way
             if self._closed:
                 raise StoreUnavailable(f"the SQLite store {self._path} was closed")
             if gate.spoiled:

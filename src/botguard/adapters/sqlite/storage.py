@@ -65,8 +65,8 @@ class SqliteStorage:
 
     Args:
         path: the file, on a local disk; it is made where there is none, and may hold the host's tables as well.
-        synchronous: ``FULL``: what was answered survives a power cut. ``NORMAL``: it survives a crash of the process, and
-            a power cut may undo the last commits (never damage the file); several times as fast.
+        synchronous: ``FULL``: what was answered survives a power cut. ``NORMAL``: it survives a crash of the process,
+            and a power cut may undo the last commits (never damage the file); several times as fast.
         busy_timeout: seconds for which a write waits for others.
         clock: judges leases and lifetimes; the system's by default.
         shared_limits: count limits in the file, for all processes on it, instead of in each process.
@@ -131,11 +131,6 @@ class SqliteStorage:
 
     def __exit__(self, *exc_info: object) -> None:
         self.close()
-
-    def __del__(self) -> None:
-        group = getattr(self, "_group", None)
-        if group is not None:
-            group.close(wait=False)
 
     def __repr__(self) -> str:
         return f"SqliteStorage({self._path!r}, synchronous={self._synchronous!r})"

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import random
 import sqlite3
-import time
 from collections.abc import Callable, Sequence
 from threading import get_ident
 from typing import Any, TypeVar, TypeVarTuple
@@ -24,7 +21,7 @@ from botguard.adapters.sqlite.connection import (
     unavailable,
 )
 from botguard.adapters.sqlite.gate import Gate
-from botguard.adapters.sqlite.hostlock import held_by_this_process
+from botguard.adapters.sqlite.patience import Wait
 from botguard.adapters.sqlite.readers import forked_in_use
 from botguard.errors import StoreUnavailable
 
@@ -32,11 +29,6 @@ __all__ = ["Writer"]
 
 _Ts = TypeVarTuple("_Ts")
 _T = TypeVar("_T")
-
-#: A lock that the host holds in this process is most likely held by our caller, who waits for us.
-_HOST_PATIENCE = 0.2
-_FIRST_LOOK, _NEXT_LOOK = 0.005, 0.02
-_FIRST_PAUSE, _LONGEST_PAUSE = 0.0003, 0.008
 
 #: See :mod:`botguard.adapters.sqlite.readers`.
 _inherited: list[Link] = []
@@ -132,7 +124,10 @@ class Writer:
                 return self._transaction(op, *args)
         except (NotReady, sqlite3.Error) as error:
             first = error
-        return self._patiently(first, self._transaction, op, *args)
+        try:
+            return self._patiently(first, self._transaction, op, *args)
+        finally:
+            del first  # or its traceback keeps this frame, and all that it refers to, until the next collection
 
     def _transaction(self, op: Callable[[Execute, *_Ts], _T], *args: *_Ts) -> _T:
         execute = self._execute
@@ -173,25 +168,28 @@ class Writer:
 
     def _patiently(self, error: NotReady | sqlite3.Error, attempt: Callable[[*_Ts], _T], *args: *_Ts) -> _T:
         """Repeat an attempt until it is let in, for ``busy_timeout`` at most. The gate is free while we wait."""
-        gate, wait = self._gate, _Wait(self._path, self._busy_timeout)
-        while True:
-            if isinstance(error, sqlite3.Error) and not is_busy(error):
-                if not is_down(error):
-                    raise error
-                raise unavailable(error, self._path) from error
-            if gate.owner is not None:
-                self._wait_for_unit(wait)
-            elif isinstance(error, sqlite3.Error):
-                wait.a_moment(error)
-            with gate.mutex:
-                try:
-                    self._make_ready()
-                    return attempt(*args)
-                except (NotReady, sqlite3.Error) as again:
-                    error = again
-                    # In the gate and still busy: another process has the lock, or the host on a connection of its own.
-                    if gate.owner is None:
-                        wait.look_for_host()
+        gate, wait = self._gate, Wait(self._path, self._busy_timeout)
+        try:
+            while True:
+                if isinstance(error, sqlite3.Error) and not is_busy(error):
+                    if not is_down(error):
+                        raise error
+                    raise unavailable(error, self._path) from error
+                if gate.owner is not None:
+                    self._wait_for_unit(wait)
+                elif isinstance(error, sqlite3.Error):
+                    wait.a_moment(error)
+                with gate.mutex:
+                    try:
+                        self._make_ready()
+                        return attempt(*args)
+                    except (NotReady, sqlite3.Error) as again:
+                        error = again
+                        # In the gate and still busy: another process has the lock, or the host on its own connection.
+                        if gate.owner is None:
+                            wait.look_for_host()
+        finally:
+            del error
 
     def _make_ready(self) -> None:
         """Open the connection if it is not; the mutex is held."""
@@ -204,7 +202,7 @@ class Writer:
         elif self._gate.owner is None:
             self._execute = self._link.execute
 
-    def _wait_for_unit(self, wait: _Wait) -> None:
+    def _wait_for_unit(self, wait: Wait) -> None:
         gate = self._gate
         with gate.mutex:
             if gate.end_forgotten():
@@ -222,7 +220,7 @@ class Writer:
                     fix="keep transactional handlers short, or raise busy_timeout",
                 )
             if gate.owner is not None:
-                gate.changed.wait(min(left, _NEXT_LOOK))
+                gate.changed.wait(min(left, 0.02))
 
     # ── units of work ───────────────────────────────────────────────────────────────────────────────────────
 
@@ -233,7 +231,10 @@ class Writer:
                 return self._begin_unit(unit)
         except (NotReady, sqlite3.Error) as error:
             first = error
-        return self._patiently(first, self._begin_unit, unit)
+        try:
+            return self._patiently(first, self._begin_unit, unit)
+        finally:
+            del first
 
     def _begin_unit(self, unit: object) -> tuple[WorkConnection, Execute]:
         execute = self._execute
@@ -287,8 +288,9 @@ class Writer:
         self._execute = self._link.execute
         if self._closed:
             self._drop()
-        self._gate.leave()
-        self._unit = None
+        if self._unit is not None:
+            self._gate.leave()
+            self._unit = None
 
     # ── the end ─────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -315,50 +317,3 @@ class Writer:
             _inherited.append(link)
         self._unit = None
         self._adopt(Link(None))
-
-
-class _Wait:
-    """How long one write has waited, and what it has learnt about who holds the lock."""
-
-    __slots__ = ("_deadline", "_host_since", "_look_at", "_path", "_pause", "_timeout")
-
-    def __init__(self, path: str, timeout: float) -> None:
-        now = time.monotonic()
-        self._path, self._timeout = path, timeout
-        self._deadline = now + timeout
-        self._look_at = now + _FIRST_LOOK
-        self._pause = _FIRST_PAUSE
-        self._host_since: float | None = None
-
-    def left(self) -> float:
-        """Seconds of patience."""
-        return self._deadline - time.monotonic()
-
-    def look_for_host(self) -> None:
-        """Ask the kernel now and then whether this very process holds the lock, on a connection that is not ours."""
-        now = time.monotonic()
-        if now < self._look_at and now < self._deadline:
-            return
-        self._look_at = now + _NEXT_LOOK
-        if not held_by_this_process(self._path, os.getpid()):
-            self._host_since = None
-        elif self._host_since is None:
-            self._host_since = now
-
-    def a_moment(self, error: sqlite3.Error) -> None:
-        """Sleep a little and not in step with the others; raises if there is no more patience."""
-        now = time.monotonic()
-        since = self._host_since
-        if since is not None and (now - since >= _HOST_PATIENCE or now >= self._deadline):
-            raise StoreUnavailable(
-                f"this process holds a write transaction on {self._path}, on a connection that is not the guard's",
-                host_transaction=True,
-                fix="pass session=... so that the guard joins your transaction, or commit before calling",
-            ) from error
-        if now >= self._deadline:
-            raise StoreUnavailable(
-                f"{self._path} was locked by another process for {self._timeout:g} s",
-                fix="keep write transactions on the file short, or raise busy_timeout",
-            ) from error
-        time.sleep(min(self._pause * (0.5 + random.random()), self._deadline - now))  # noqa: S311 - jitter
-        self._pause = min(self._pause * 1.5, _LONGEST_PAUSE)
