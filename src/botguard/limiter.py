@@ -27,8 +27,6 @@ class _Counters:
     """Calls per bucket in fixed windows, for ``fixed-window`` and ``sliding-window-counter``."""
 
     __slots__ = ("amount", "before", "end", "index", "now", "sliding", "stale", "window")
-    #: Counting one call is nothing but adding one.
-    simple = True
 
     def __init__(self, limit: Limit) -> None:
         self.amount, self.window = limit.amount, limit.window
@@ -101,7 +99,7 @@ class _Log:
 
     __slots__ = ("amount", "times", "window")
     #: Never to be judged at a glance (see LocalLimiter.reserve).
-    simple, end, before, now = False, float("-inf"), (), {}  # type: ignore[var-annotated]
+    end, before, now = float("-inf"), (), {}  # type: ignore[var-annotated]
 
     def __init__(self, limit: Limit) -> None:
         self.amount, self.window = limit.amount, limit.window
@@ -149,7 +147,7 @@ class _Slots:
 
     __slots__ = ("amount", "held", "window")
     #: Never to be judged at a glance (see LocalLimiter.reserve).
-    simple, end, before, now = False, float("-inf"), (), {}  # type: ignore[var-annotated]
+    end, before, now = float("-inf"), (), {}  # type: ignore[var-annotated]
 
     def __init__(self, limit: Limit) -> None:
         self.amount, self.window = limit.amount, limit.window
@@ -211,21 +209,21 @@ class LocalLimiter:
         known = self._by_id.get(id(limits))
         states = known[1] if known is not None and known[0] is limits else self._states_of(limits)
         time = self._monotonic()
+        taken = 0
         with self._lock:
-            for n, state in enumerate(states):
-                bucket = buckets[n]
-                now = state.now
-                count = now.get(bucket, 0)
+            for state, bucket in zip(states, buckets):  # noqa: B905 - made in pairs
                 # Most calls find room at a glance: the window is not over, none in the one before, few in this one.
-                if (time >= state.end or bucket in state.before or count >= state.amount) and state.wait(bucket, time):
-                    self._undo(states[:n], buckets, time, token)
-                    return self._first_full(limits, states, buckets, time) or _GRANTED
-                if state.simple and now is state.now:
-                    now[bucket] = count + 1
+                count = state.now.get(bucket, 0)
+                if time < state.end and count < state.amount and bucket not in state.before:
+                    state.now[bucket] = count + 1
                     if state.stale:
                         state.sweep()
+                elif state.wait(bucket, time):
+                    self._undo(states[:taken], buckets, time, token)
+                    return self._first_full(limits, states, buckets, time) or _GRANTED
                 else:
                     state.take(bucket, time, token)
+                taken += 1
         return _make(Reservation, (True, None, 0.0, (time, token)))
 
     @staticmethod

@@ -133,23 +133,21 @@ class Outcome:
         sentry_event_id: the Sentry event that support can look up, or "".
     """
 
-    __slots__ = (
-        "attempts",
-        "command",
-        "confirmation",
-        "degraded",
-        "details",
-        "duration",
-        "error",
-        "event_id",
-        "policy_digest",
-        "reasons",
-        "replayed",
-        "retry_after",
-        "sentry_event_id",
-        "status",
-        "value",
-    )
+    # Fields begin as class attributes, so that an outcome stores only what differs (see pipeline.call.Call).
+    value: Any = None
+    error: BaseException | None = None
+    reasons: tuple[Reason, ...] = ()
+    details: tuple[Detail, ...] = ()
+    retry_after: float | None = None
+    confirmation: PendingRequest | None = None
+    attempts: int = 0
+    duration: float = 0.0
+    replayed: bool = False
+    degraded: bool = False
+    policy_digest: str = ""
+    event_id: str = ""
+    sentry_event_id: str = ""
+    command: str = ""
 
     def __init__(
         self,
@@ -163,19 +161,16 @@ class Outcome:
     ) -> None:
         self.status = status
         self.value = value
-        self.error = error
-        self.reasons = reasons
-        self.details = details
-        self.retry_after = retry_after
-        self.confirmation = confirmation
-        self.attempts = 0
-        self.duration = 0.0
-        self.replayed = False
-        self.degraded = False
-        self.policy_digest = ""
-        self.event_id = ""
-        self.sentry_event_id = ""
-        self.command = ""
+        if error is not None:
+            self.error = error
+        if reasons:
+            self.reasons = reasons
+        if details:
+            self.details = details
+        if retry_after is not None:
+            self.retry_after = retry_after
+        if confirmation is not None:
+            self.confirmation = confirmation
 
     @property
     def ok(self) -> bool:

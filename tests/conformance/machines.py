@@ -312,6 +312,7 @@ class LimitMachine(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
+        self.clock.advance(64.0 - self.clock.time() % 64.0)  # each example begins at the same place of a window
         self.model = LimitModel(self.clock)
         self.stores: dict[str, Any] = {"local": LocalLimiter(self.clock)}
         if self.bad is not None:

@@ -216,7 +216,7 @@ class LimitModel:
         return self.calls.setdefault((limit.tag, bucket), [])
 
     def wait(self, limit: Limit, bucket: str) -> float:
-        """0 if one more call fits, else the seconds until it does (sliding: the moment after them)."""
+        """0 if one more call fits, else the seconds until it does."""
         now, window, amount = self.time(), limit.window, limit.amount
         times = sorted(at for at, _ in self.of(limit, bucket))
         if limit.strategy in ("moving-window", "concurrent"):
@@ -231,7 +231,7 @@ class LimitModel:
         if math.floor(before * (window - gone) / window) + here < amount:
             return 0.0
         fading, room, passed = (before, amount - here, gone) if here < amount else (here, amount, gone - window)
-        return max(window - passed - room * window / fading, 1e-9)
+        return max(window - passed - room * window / fading, 0.0) + 0.001  # at that very moment it still weighs
 
     def test(self, limits: tuple[Limit, ...], buckets: tuple[str, ...]) -> Reservation:
         waits = [(self.wait(limit, bucket), limit) for limit, bucket in zip(limits, buckets, strict=True)]
@@ -239,8 +239,7 @@ class LimitModel:
         if not full:
             return Reservation(True)
         wait, limit = max(full, key=lambda pair: pair[0])
-        sharp = limit.strategy != "sliding-window-counter"
-        return Reservation(False, limit, wait if sharp else wait + 0.001)
+        return Reservation(False, limit, wait)
 
     def reserve(self, limits: tuple[Limit, ...], buckets: tuple[str, ...], token: str) -> Reservation:
         with self.lock:

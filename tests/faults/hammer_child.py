@@ -50,6 +50,8 @@ def main() -> None:
     @guard.command("orders.create", effects=asked["effects"], key=lambda p: (p.order_id,))
     def create(payload: Update) -> str:
         value = f"{payload.order_id}/{os.getpid()}/{number()}"
+        for _ in range(100):
+            os.sched_yield()  # long enough for twins to arrive
         if asked["effects"] == "transactional":
             current().work.execute("INSERT INTO effects VALUES (?, ?)", (payload.order_id, value))
         else:

@@ -17,10 +17,11 @@ from typing import Any
 if __name__ == "__main__":
     sys.path[:0] = [str(Path(__file__).parent)]
 
+from faultkit import Scene
+
 from botguard import Happened, NotHappened, current
 from botguard.adapters.sqlite import SqliteStorage
 from botguard.testing import FakeClock, FaultyStorage, Moment, kill_at
-from kit import Scene
 
 
 class KillScene(Scene):

@@ -10,17 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
-from botguard import Outcome, Status
-from botguard.pipeline.settle import Settlement
-from botguard.ports.idempotency import RowState
-from botguard.runtime import AsyncRuntime
-from botguard.stages.breaker import BreakerGate
-from botguard.stages.complete import Complete
-from botguard.stages.limit import LimitStage
-from botguard.stages.record import Record
-from botguard.testing import CancelAt, FakeClock, FaultyStorage, suspend
-from kit import (
+from faultkit import (
     ALL_OVER,
     ALLOWED,
     FLAVOURS,
@@ -33,6 +23,18 @@ from kit import (
     key_of,
     refused,
 )
+
+from botguard import Outcome, Status
+from botguard.pipeline.settle import Settlement
+from botguard.ports.idempotency import RowState
+from botguard.runtime import AsyncRuntime
+from botguard.stages.breaker import BreakerGate
+from botguard.stages.complete import Complete
+from botguard.stages.limit import LimitStage
+from botguard.stages.record import Record
+from botguard.testing import CancelAt, FakeClock, FaultyStorage, suspend
+
+EFFECTS = ("external", "idempotent")
 
 #: Final states of the key that a cancelled call may leave once its handler has begun; None: the key is free.
 LEFT: dict[tuple[str, str], set[str | None]] = {
@@ -141,9 +143,7 @@ class Scan:
             return [] if made in (ALLOWED, ALLOWED - 1) else [f"{made} calls are left"]
         return [] if made == ALLOWED - charged else [f"{made} calls are left, began={charged}"]
 
-    async def _redelivery(
-        self, scene: Scene, order: str, user: str, happened: int, state: str | None
-    ) -> list[str]:
+    async def _redelivery(self, scene: Scene, order: str, user: str, happened: int, state: str | None) -> list[str]:
         """Delivered again after every lease is over: the key is usable, or visibly unknown."""
         if self.flavour not in ("ok", "retried"):
             return []
@@ -158,16 +158,16 @@ class Scan:
         return [] if fits else [f"redelivered after {state}: {outcome!r}, {effects} effects"]
 
 
-PLACES = [
-    pytest.param(store, waiting, id=f"{store}{'' if waiting else '-as-it-is'}")
-    for store in STORES
-    for waiting in ((True, False) if store == "sqlite" else (True,))
+#: Stores whose every call suspends, and SQLite as it is, which suspends only where it writes.
+CASES = [
+    *[("memory", True, "external", flavour) for flavour in FLAVOURS],
+    *[("loose", True, "external", flavour) for flavour in FLAVOURS],
+    *[(store, True, effects, f) for store in ("shared", "sqlite") for effects in EFFECTS for f in FLAVOURS],
+    *[("sqlite", False, effects, flavour) for effects in EFFECTS for flavour in ("ok", "before_effect", "no_probe")],
 ]
 
 
-@pytest.mark.parametrize("flavour", FLAVOURS)
-@pytest.mark.parametrize("effects", ["external", "idempotent"])
-@pytest.mark.parametrize(("store", "waiting"), PLACES)
+@pytest.mark.parametrize(("store", "waiting", "effects", "flavour"), CASES)
 def test_cancelled_at_every_await_once_and_twice(
     tmp_path: Path, store: str, waiting: bool, effects: str, flavour: str
 ) -> None:
@@ -206,7 +206,7 @@ async def _released(self: Complete, call: Any) -> None:
 
 
 async def _done_at_once(self: Any, call: Any) -> None:
-    await self._finish(call, RowState.DONE, b"cN", None)
+    await call.stores.idempotency.finish(call.row_key, call.claim_id, RowState.DONE, b"cN", 60.0, 1)
 
 
 PLANTED = {
@@ -295,10 +295,9 @@ def test_a_caller_who_waits_for_its_twin_cancelled_at_every_await(tmp_path: Path
         limits = [f"{ALLOWED}/hour per user"]
         options = {"limits": limits, "in_flight": in_flight, "wait": 5.0}
         scene = Scene(FaultyStorage(inner, suspend), clock, "external", colour="async", **options)
-        scene.gate = asyncio.Event()
+        scene.gate, scene.entered = asyncio.Event(), asyncio.Event()
         first = asyncio.ensure_future(scene.run_async(order, user))
-        while order not in scene.began:
-            await asyncio.sleep(0)
+        await scene.entered.wait()
         opener = asyncio.ensure_future(_after_some_turns(scene.gate))
         run = CancelAt(scene.run_async(order, user), at)
         try:

@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from faultkit import ALL_OVER, ALLOWED, STORES, Broken, Scene, chosen_point, hold, key_of
 
 from botguard import Outcome, Status
 from botguard.adapters.memory import MemoryStorage
 from botguard.stages.limit import LimitStage
 from botguard.testing import FakeClock, FaultyStorage, Moment
-from kit import ALL_OVER, ALLOWED, STORES, Broken, Scene, chosen_point, hold, key_of
 
 _who: ContextVar[int | None] = ContextVar("who", default=None)
 #: Turns of the loop within which a delivery reaches its next call of the store.
@@ -251,9 +251,9 @@ def test_random_orders_of_three_deliveries(effects: str, late: bool, seed: int) 
 
 
 def test_it_finds_a_store_that_looks_and_then_inserts() -> None:
-    with pytest.raises(Broken, match="2 effects.*reproduce: BOTGUARD_FAULT_AT="):
+    with pytest.raises(Broken, match=r"2 effects.*reproduce: BOTGUARD_FAULT_AT="):
         World(looks_first, "external", limited=False).run_all(most=20_000)
-    with pytest.raises(Broken, match="2 effects.*reproduce: BOTGUARD_FAULT_AT="):
+    with pytest.raises(Broken, match=r"2 effects.*reproduce: BOTGUARD_FAULT_AT="):
         World(looks_first, "external", limited=False).run_some(200, seed="1")
 
 

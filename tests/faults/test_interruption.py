@@ -3,23 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections import Counter
 from itertools import count
 from pathlib import Path
 from typing import Any
 
 import pytest
-
-from botguard import Breaker, Guard, Status
-from botguard.adapters.memory import MemoryStorage
-from botguard.guard import ALLOW_ALL
-from botguard.pipeline.settle import Settlement
-from botguard.stages.breaker import BreakerGate
-from botguard.stages.limit import LimitStage
-from botguard.stages.record import Record
-from botguard.stages.work import Work
-from botguard.testing import FakeClock, Fault, FaultyStorage, interrupt_at
-from kit import (
+from faultkit import (
     ALL_OVER,
     ALLOWED,
     FLAVOURS,
@@ -33,6 +24,16 @@ from kit import (
     key_of,
     refused,
 )
+
+from botguard import Breaker, Guard, Status
+from botguard.adapters.memory import MemoryStorage
+from botguard.guard import ALLOW_ALL
+from botguard.pipeline.settle import Settlement
+from botguard.stages.breaker import BreakerGate
+from botguard.stages.limit import LimitStage
+from botguard.stages.record import Record
+from botguard.stages.work import Work
+from botguard.testing import FakeClock, Fault, FaultyStorage, interrupt_at
 
 #: Final states of the key once the handler has begun; None: the key is free.
 LEFT: dict[str, set[str | None]] = {
@@ -156,16 +157,17 @@ def _cases() -> list[Any]:
 
 
 @pytest.mark.parametrize(("store", "effects", "flavour"), _cases())
-def test_interrupted_inside_every_call_of_the_store(
-    tmp_path: Path, store: str, effects: str, flavour: str
-) -> None:
+def test_interrupted_inside_every_call_of_the_store(tmp_path: Path, store: str, effects: str, flavour: str) -> None:
     scan = Scan(tmp_path, store, effects, flavour)
     scan.run()
     if chosen_point() is None:
         assert len(scan.hit) >= (4 if store == "memory" else 6), f"vacuous: {scan.hit}"
         if effects == "transactional" and flavour == "ok":
-            wanted = {f"{when} {name}" for when in ("before", "after") for name in
-                      ("idempotency.claim", "work.begin", "unit.finish", "unit.commit", "limits.release")}
+            wanted = {
+                f"{when} {name}"
+                for when in ("before", "after")
+                for name in ("idempotency.claim", "work.begin", "unit.finish", "unit.commit", "limits.release")
+            }
             assert wanted <= set(scan.hit)
 
 
@@ -277,3 +279,30 @@ def test_a_handler_that_stops_is_passed_through(stop: type[BaseException], effec
     assert (status, "cancelled" in reasons.split(",")) == ("unknown", True)
     call("y")  # the slot and the only probe are free again
     assert scene.stored()[-1][0] == "succeeded"
+
+
+def test_a_thread_whose_caller_was_cancelled_runs_to_its_end() -> None:
+    """run_async of a sync handler: the caller is let go at once, and the run is written down all the same."""
+    storage = MemoryStorage(clock=FakeClock())
+    guard = Guard(storage=storage, access=ALLOW_ALL)
+    entered, leave = threading.Event(), threading.Event()
+
+    @guard.command("slow", effects="external", key=lambda p: (p.order_id,), limits=["1 concurrent per user"])
+    def slow(payload: Order) -> str:
+        entered.set()
+        assert leave.wait(10)
+        return "made"
+
+    async def cancel() -> None:
+        call = asyncio.ensure_future(guard.run_async("slow", Order(order_id="o1"), context=context("u1")))
+        await asyncio.to_thread(entered.wait, 10)
+        call.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await call
+        leave.set()
+
+    asyncio.run(cancel())  # waits for its threads
+    assert [event.status for event in storage.events.tail()] == ["succeeded"]
+    again = guard.run("slow", Order(order_id="o1"), context=context("u1"))
+    assert (again.replayed, again.value) == (True, "made")
+    assert guard.run("slow", Order(order_id="o2"), context=context("u1")).ok

@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from faultkit import Broken, chosen_point, hold, key_of
+from kill_child import KillScene
 
 from botguard import Status
 from botguard.adapters.sqlite import claims
-from kill_child import KillScene
-from kit import Broken, chosen_point, hold, key_of
 
 DAY = 86400.0
 VARIANTS = [
@@ -48,7 +48,7 @@ class Scan:
 
     def __init__(self, killer: subprocess.Popen[str], folder: Path, variant: str, *, cheats: bool = False) -> None:
         self.killer, self.folder, self.variant, self.cheats = killer, folder, variant, cheats
-        self.effects = variant.split("+")[0]
+        self.effects = variant.split("+", maxsplit=1)[0]
         self.now = 1_800_000_000.0
         self.places: Counter[str] = Counter()
         self.states: Counter[str] = Counter()
@@ -63,7 +63,8 @@ class Scan:
             self._point(*chosen)
             return
         for call in count(0):  # 0 is the handler itself
-            if not any([self._point(call, after) for after in (0, 1)]):
+            killed = [self._point(call, after) for after in (0, 1)]
+            if not any(killed):
                 break
 
     def _point(self, call: int, after: int) -> bool:

@@ -12,9 +12,9 @@ from uuid import uuid4
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from jargon import check_message
-from models import GOOD_PLAIN, Plain
 from pydantic import SecretStr
+from validation_jargon import check_message
+from validation_models import GOOD_PLAIN, Plain
 
 from botguard.errors import InvalidPayload
 from botguard.outcome import Detail, Reason, Status
@@ -90,6 +90,7 @@ BAD: list[tuple[Any, str, str]] = [
     ({"a": Decimal("1E+1000000")}, "number_too_long", "a"),
     ({"a": Decimal("1E-1000000")}, "number_too_long", "a"),
     ({"a": float("nan")}, "not_finite", "a"),
+    ({"a": float("-inf"), "b": 1.5}, "not_finite", "a"),
     ({"a": [1, {"b": float("inf")}]}, "not_finite", "a.1.b"),
     ({"a": Decimal("sNaN")}, "not_finite", "a"),
     ({"a": "\ud800"}, "text_broken", "a"),

@@ -5,8 +5,8 @@ from enum import Enum, IntEnum
 from typing import Annotated, Any, Literal
 
 import pytest
-from jargon import check_message
 from pydantic import AliasChoices, BaseModel, Field, SecretStr
+from validation_jargon import check_message
 
 from botguard.errors import ConfigurationError, InvalidPayload
 from botguard.outcome import Reason, Status
@@ -196,6 +196,12 @@ def test_a_model_that_no_line_can_fill_is_a_mistake_of_the_program() -> None:
         inner: Inner | None = None
 
     assert usage(Optional, "x") == "/x <name>"
+
+    class ListBeforeParts(BaseModel):
+        tags: list[str] = []
+        inner: Inner | None = None
+
+    assert parse_command_line("/x a b", ListBeforeParts) == {"tags": ["a", "b"]}
 
 
 def test_nothing_of_a_secret_is_repeated() -> None:

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel, TypeAdapter
+from validation_models import Order
 
 from botguard.errors import ConfigurationError
 from botguard.validation import DecimalNumber, Money, NumberStyle, Quantity
@@ -440,3 +441,13 @@ def test_the_types_show_in_an_api_description() -> None:
     assert schema["price"]["anyOf"][0] == {"type": "string"}
     assert schema["rate"] == {"type": "string", "examples": ["12,5"], "title": "Rate"}
     assert Both.model_json_schema(mode="serialization")["properties"]["quantity"]
+    for mode in ("validation", "serialization"):
+        described = Order.model_json_schema(mode=mode)["properties"]
+        assert described["phone"] == {
+            "type": "string",
+            "format": "phone",
+            "examples": ["020 7946 0958"],
+            "title": "Phone",
+        }
+        assert described["day"]["examples"] == ["31.03.2026"]
+        assert {"type": "string", "minLength": 1, "maxLength": 200} in described["note"]["anyOf"]

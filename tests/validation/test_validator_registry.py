@@ -1,10 +1,11 @@
 from __future__ import annotations
 
+from types import MappingProxyType
 from typing import Any
 
 import pytest
-from models import GOOD_PLAIN, Line, Plain
 from pydantic import BaseModel, field_validator
+from validation_models import GOOD_PLAIN, Line, Plain
 
 import botguard.validation
 from botguard.errors import ConfigurationError, InvalidPayload
@@ -40,6 +41,7 @@ def test_a_payload_becomes_the_model() -> None:
     assert made == Order(sku="A", quantity=Quantity(12, "pcs"))
     assert validate_payload("orders.create", made, registry=registry) is made
     assert validate_payload("orders.create", b'{"sku": "A", "quantity": "12 pcs"}', registry=registry) == made
+    assert validate_payload("orders.create", MappingProxyType(GOOD), registry=registry) == made
     assert registry.commands() == ("orders.create",)
     assert registry.model("orders.create") is Order
 

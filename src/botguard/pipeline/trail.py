@@ -17,7 +17,8 @@ def seal(call: Call, outcome: Outcome) -> Outcome:
     now = call.plan.runtime.clock.monotonic()
     outcome.duration = now - call.started
     outcome.command = call.plan.command.name
-    outcome.policy_digest = call.policy_digest
+    if call.policy_digest:
+        outcome.policy_digest = call.policy_digest
     if not outcome.replayed:
         outcome.attempts = call.attempt if call.began else 0
         if call.deadline_at is not None and now > call.deadline_at and outcome.status is _SUCCEEDED:

@@ -1,4 +1,4 @@
-"""For a host's own tests: a clock that stands still, stores that fail on purpose, and suites that hold a store to its port."""
+"""For a host's own tests: a clock that stands still, stores that fail on purpose, suites that hold stores to ports."""
 
 from __future__ import annotations
 

@@ -85,9 +85,7 @@ class Fault:
         only: a pattern of names, such as ``idempotency.*``.
     """
 
-    def __init__(
-        self, act: Callable[[Moment], None], call: int, when: When = "before", *, only: str = "*"
-    ) -> None:
+    def __init__(self, act: Callable[[Moment], None], call: int, when: When = "before", *, only: str = "*") -> None:
         self._act, self._call, self._when, self._only = act, call, when, only
         self._lock = threading.Lock()
         self._seen = self._number = 0
@@ -215,12 +213,15 @@ class FaultyStorage:
         if storage is self._storage:
             return self
         if self._for_async is None and storage is not None:
-            self._for_async = FaultyStorage.__new__(FaultyStorage)._over(storage, self._probe)
+            self._for_async = self._beside(storage)
         return self._for_async
 
     def joined(self, session: Any) -> FaultyStorage:
         """The stores inside the host's transaction, with the same hooks and numbers."""
-        return FaultyStorage.__new__(FaultyStorage)._over(self._storage.joined(session), self._probe)
+        return self._beside(self._storage.joined(session))
+
+    def _beside(self, storage: Storage) -> FaultyStorage:
+        return FaultyStorage.__new__(FaultyStorage)._over(storage, self._probe)  # noqa: SLF001 - one of us
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_"):

@@ -58,8 +58,8 @@ def check_bounds(
             elif kind is int:
                 if not -9223372036854775808 <= value <= 9223372036854775807:
                     break
-            elif kind is not bool and value is not None:
-                break
+            elif not (kind is bool or value is None or (kind is float and value - value == 0.0)):
+                break  # among others for NaN and the infinities
         else:
             # At most 16 texts of 512 characters of 4 bytes, and what is around them.
             if max_bytes >= 40000 and max_str >= 512 and max_digits >= 19 and max_items >= 32 and max_depth:

@@ -94,8 +94,6 @@ class _Line:
 
     def __init__(self, model: Any, command: str, slots: Sequence[_Slot], locale: str) -> None:
         self._model, self._command, self._slots, self._locale = model, command, slots, locale
-        # A word that is too much may be the second half of a password.
-        self._secret = holds_secret(model)
         self._filled: dict[str, Any] = {}
         #: Whether a field was filled by its name or by its place. As in a call of a function, a name does not shift
         #: the places: a word that is meant for one field never lands in another.
@@ -132,18 +130,17 @@ class _Line:
         raise invalid(*kept, last)
 
     def repeated(self, text: str) -> str:
-        """A piece of the line in quotes, if there is nothing secret on it."""
-        return ("" if self._secret else echo(text)) or sentence("this", self._locale)
+        """A piece of the line in quotes; not if a field is secret, since it may be the second half of a password."""
+        return ("" if holds_secret(self._model) else echo(text)) or sentence("this", self._locale)
 
     def _named(self, word: Token) -> None:
         slot = self._slot(word.name)
         if slot is None:
-            label = sentence("this", self._locale) if self._secret else quoted(word.name)
-            near = "" if self._secret else self._near(word.name)
+            hidden = holds_secret(self._model)
+            near = "" if hidden else self._near(word.name)
             hint = sentence("hint.did_you_mean", self._locale, name=near) if near else ""
-            self._problems.append(
-                problem("unknown_field", self._locale, hint=hint, label=label[:1].upper() + label[1:])
-            )
+            label = sentence("this", self._locale).capitalize() if hidden else quoted(word.name)
+            self._problems.append(problem("unknown_field", self._locale, hint=hint, label=label))
         else:
             self._fill(slot, word)
 
@@ -175,11 +172,12 @@ class _Line:
 
     def _slot(self, name: str) -> _Slot | None:
         wanted = name.replace("-", "_")
-        exact = [slot for slot in self._slots if wanted in (slot.field.name, *slot.field.sent_as)]
+        for slot in self._slots:
+            if wanted == slot.field.name or wanted in slot.field.sent_as:
+                return slot
         folded = wanted.casefold()
         near = [s for s in self._slots if folded in {one.casefold() for one in (s.field.name, *s.field.sent_as)}]
-        found = exact or near
-        return found[0] if len(found) == 1 else None
+        return near[0] if len(near) == 1 else None
 
     def _near(self, name: str) -> str:
         from difflib import get_close_matches
@@ -188,22 +186,20 @@ class _Line:
 
 
 def _slots(model: Any) -> list[_Slot]:
-    fields = [field for field in fields_of(model).values() if field.sent_as]
-    last_required = max((i for i, field in enumerate(fields) if field.required), default=-1)
+    shapes = [(field, _shape(field)) for field in fields_of(model).values() if field.sent_as]
+    for field, shape in shapes:
+        if shape == "parts" and field.required:
+            raise ConfigurationError(
+                "BG183",
+                f"{field.name!r} cannot be written as one word",
+                where=getattr(model, "__name__", "model"),
+                why="the line of a chat has words, and this field has parts of its own",
+                fix="ask for it in a conversation, or give the field a default",
+            )
+    fields = [(field, shape == "many") for field, shape in shapes if shape != "parts"]
+    last_required = max((i for i, (field, _) in enumerate(fields) if field.required), default=-1)
     slots = []
-    for place, field in enumerate(fields):
-        shape = _shape(field)
-        if shape == "parts":
-            if field.required:
-                raise ConfigurationError(
-                    "BG183",
-                    f"{field.name!r} cannot be written as one word",
-                    where=getattr(model, "__name__", "model"),
-                    why="the line of a chat has words, and this field has parts of its own",
-                    fix="ask for it in a conversation, or give the field a default",
-                )
-            continue
-        many = shape == "many"
+    for place, (field, many) in enumerate(fields):
         positional = (field.required or place > last_required) and (not many or place == len(fields) - 1)
         slots.append(_Slot(field, field.sent_as[0], many, positional))
     return slots

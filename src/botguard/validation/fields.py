@@ -20,6 +20,7 @@ from typing import (
     get_origin,
     get_type_hints,
 )
+from weakref import WeakKeyDictionary
 
 from botguard.validation.rule import Rule
 
@@ -41,8 +42,23 @@ class Field(NamedTuple):
     marked_secret: bool = False
 
 
-def fields_of(kind: Any) -> dict[str, Field]:
+#: Reading annotations takes longer than a request may; a model that is gone takes its entry with it.
+_known: WeakKeyDictionary[Any, Mapping[str, Field]] = WeakKeyDictionary()
+
+
+def fields_of(kind: Any) -> Mapping[str, Field]:
     """The fields of a model, by name; empty for what has none."""
+    if not isinstance(kind, type):
+        return {}
+    found = _known.get(kind)
+    if found is None:
+        found = _read_fields(kind)
+        if getattr(kind, "__pydantic_complete__", True):  # else its annotations are still names
+            _known[kind] = found
+    return found
+
+
+def _read_fields(kind: Any) -> Mapping[str, Field]:
     infos = getattr(kind, "__pydantic_fields__", None)
     if infos is None and hasattr(kind, "__pydantic_validator__"):
         infos = getattr(kind, "model_fields", None)  # pydantic 2.9
@@ -50,10 +66,10 @@ def fields_of(kind: Any) -> dict[str, Field]:
         config = getattr(kind, "model_config", None) or {}
         by_name = bool(config.get("populate_by_name") or config.get("validate_by_name"))
         return {name: _from_info(name, info, by_name) for name, info in infos.items()}
-    if isinstance(kind, type) and hasattr(kind, "__required_keys__"):  # TypedDict, also of typing_extensions
+    if hasattr(kind, "__required_keys__"):  # TypedDict, also of typing_extensions
         hints = _hints(kind)
         return {name: _plain(name, hint, name in kind.__required_keys__) for name, hint in hints.items()}
-    if isinstance(kind, type) and dataclasses.is_dataclass(kind):
+    if dataclasses.is_dataclass(kind):
         hints, missing = _hints(kind), dataclasses.MISSING
         return {
             one.name: _plain(

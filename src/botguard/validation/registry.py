@@ -194,6 +194,8 @@ def _made(model: type[M], payload: Any, locale: str) -> M:
         from botguard.validation.json_text import parse_json
 
         payload = parse_json(payload, locale=locale)
+    elif isinstance(payload, Mapping) and not isinstance(payload, dict):
+        payload = dict(payload)  # a form's fields, a row
     beyond = check_bounds(payload, locale=locale)
     if beyond is not None:
         raise invalid(beyond)

@@ -86,9 +86,18 @@ class Text(Rule):
 
 
 def _composed(text: str) -> str:
-    run = 0
-    for sign in text:
-        run = run + 1 if unicodedata.combining(sign) else 0
-        if run > _MARKS:
+    # Too long a run of marks covers one of these places, so only letters around them are looked at.
+    for place in range(_MARKS, len(text), _MARKS):
+        if unicodedata.combining(text[place]) and _run(text, place) > _MARKS:
             raise fail("text_marks")
     return unicodedata.normalize("NFC", text)
+
+
+def _run(text: str, place: int) -> int:
+    """How many marks stand together around a place; more than are allowed are not counted to the end."""
+    first = last = place
+    while first > 0 and place - first <= _MARKS and unicodedata.combining(text[first - 1]):
+        first -= 1
+    while last + 1 < len(text) and last - place <= _MARKS and unicodedata.combining(text[last + 1]):
+        last += 1
+    return last - first + 1

@@ -45,8 +45,7 @@ def _claims(execute: Execute, calls: Sequence[tuple[Any, ...]]) -> list[Any]:
     fence = int(now * 1e6)
     params: list[Any] = []
     for _, request, _ in calls:
-        key, org, command, claim_id, person, fingerprint, version, lease, _, _ = request
-        params += (key, org, command, claim_id, person, fingerprint, version, fence, now + lease)
+        params += (*request[:7], fence, now + request.lease)
     if execute(_CLAIMS[len(calls)], params).rowcount == len(calls):
         return [ClaimAnswer(True, fence, None)] * len(calls)
     # Some are taken. Asked again one by one, those that were written just now are recognised by their claim ids.

@@ -65,8 +65,7 @@ def _row(found: tuple[Any, ...], now: float) -> Row:
 
 
 def _new(request: ClaimRequest, fence: int, now: float) -> tuple[Any, ...]:
-    key, org, command, claim_id, person, fingerprint, version, lease, _, _ = request
-    return (key, org, command, claim_id, person, fingerprint, version, fence, now + lease, fence)
+    return (*request[:7], fence, now + request.lease, fence)  # the columns follow the request's own order
 
 
 def _live(rows: list[tuple[Any, ...]], time: Time) -> Row | None:

@@ -16,15 +16,16 @@ _COLUMNS = ", ".join(Event._fields)
 APPEND = f"INSERT INTO botguard_events ({_COLUMNS}) VALUES ({', '.join('?' * len(Event._fields))})"  # noqa: S608
 _TAIL = f"SELECT {_COLUMNS} FROM botguard_events ORDER BY seq DESC LIMIT ?"  # noqa: S608 - constants
 _TAIL_OF_ORG = f"SELECT {_COLUMNS} FROM botguard_events WHERE org = ? ORDER BY seq DESC LIMIT ?"  # noqa: S608
-_FLAGS = tuple(Event._fields.index(name) for name in ("success", "replayed", "degraded"))
+_SUCCESS, _REPLAYED, _DEGRADED = (Event._fields.index(name) for name in ("success", "replayed", "degraded"))
 
 
 def event_params(event: Event) -> list[Any]:
     """An event as the statement takes it."""
     # A bool, and a tuple that is not exactly a tuple, go round by sqlite3's adapters: twice the time of the insert.
     values: list[Any] = [*event]
-    for n in _FLAGS:
-        values[n] = 1 if values[n] else 0
+    values[_SUCCESS] = 1 if event.success else 0
+    values[_REPLAYED] = 1 if event.replayed else 0
+    values[_DEGRADED] = 1 if event.degraded else 0
     return values
 
 

@@ -121,7 +121,7 @@ class StoreSuite:
             loop.run_until_complete(loop.shutdown_default_executor())
             loop.close()
 
-    tearDown = teardown_method  # noqa: N815 - unittest's name
+    tearDown = teardown_method
 
     def elapse(self, seconds: float) -> None:
         """Let time pass in a test, also before it first asks its store."""

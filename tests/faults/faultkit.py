@@ -6,6 +6,7 @@ import asyncio
 import os
 import sqlite3
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -106,8 +107,9 @@ class Scene:
         self.began: list[str] = []
         self.happened: list[str] = []
         self.spool = ListSpool()
-        #: Where an async handler waits, if it is set.
+        #: Where an async handler waits, if it is set, and where it says that it is there.
         self.gate: asyncio.Event | None = None
+        self.entered = asyncio.Event()
         self.guard = Guard(
             storage=storage,
             access={"sales": {"*"}},
@@ -180,6 +182,7 @@ class Scene:
         async def create(payload: Order) -> str:
             self._begin(payload.order_id)
             if self.gate is not None:
+                self.entered.set()
                 await self.gate.wait()
             await asyncio.sleep(0)
             self._happen(payload.order_id)
@@ -221,16 +224,21 @@ def context(user: str) -> Context:
     return Context(org="acme", actor=Actor(user), channel="telegram")
 
 
-def key_of(order_id: str) -> str:
-    """The row's key of an order, the same under every guard."""
+@cache
+def _namer() -> Guard:
     guard = Guard(storage=MemoryStorage(), access={"sales": {"*"}})
 
     @guard.command(COMMAND, effects="idempotent", key=lambda payload: (payload.order_id,))
     def create(payload: Order) -> str | None:
         return current().key
 
+    return guard
+
+
+def key_of(order_id: str) -> str:
+    """The row's key of an order, the same under every guard."""
     asker = Context(org="acme", actor=Actor("u1", roles=("sales",)))
-    return str(guard.run(COMMAND, {"order_id": order_id}, context=asker).value)
+    return str(_namer().run(COMMAND, {"order_id": order_id}, context=asker).value)
 
 
 # ── one line that reproduces ─────────────────────────────────────────────────────────────────────────────────────

@@ -7,8 +7,6 @@ from pathlib import Path
 from typing import Annotated, Any, Generic, NewType, TypeVar, get_args
 
 import pytest
-from jargon import check_message, offences
-from models import GOOD_ORDER, GOOD_PLAIN, Card, Login, Order, Plain
 from pydantic import (
     AfterValidator,
     BaseModel,
@@ -24,6 +22,8 @@ from pydantic import (
 )
 from pydantic_core import InitErrorDetails, PydanticCustomError, core_schema
 from typing_extensions import TypedDict
+from validation_jargon import check_message, offences
+from validation_models import GOOD_ORDER, GOOD_PLAIN, Card, Login, Order, Plain
 
 import botguard.validation
 from botguard.outcome import Detail
@@ -113,8 +113,10 @@ def test_what_people_read() -> None:
         (
             {"colur": "red"},
             "colur",
-            "'colur' is not known here. You can send: 'name', 'size', 'level', 'colour', 'ratio', 'urgent', 'born', "
-            "'wait', 'ref', 'page', 'lines', 'prices', ….",
+            (
+                "'colur' is not known here. You can send: 'name', 'size', 'level', 'colour', 'ratio', 'urgent', "
+                "'born', 'wait', 'ref', 'page', 'lines', 'prices', …."
+            ),
         ),
     ],
 )

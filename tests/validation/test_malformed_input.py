@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
-from jargon import check_message
-from models import GOOD_ORDER, GOOD_PLAIN, Login, Order, Plain
 from pydantic import BaseModel, SecretStr
+from validation_jargon import check_message
+from validation_models import GOOD_ORDER, GOOD_PLAIN, Login, Order, Plain
 
 from botguard.errors import InvalidPayload
 from botguard.outcome import Status
