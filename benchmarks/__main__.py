@@ -20,25 +20,15 @@ GROUPS: dict[str, Group] = {
 
 
 def arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks", description="What botguard costs, as ratios."
-    )
-    parser.add_argument(
-        "--quick", action="store_true", help="fewer rounds: a first look, too noisy to publish"
-    )
-    parser.add_argument(
-        "--only", action="append", choices=GROUPS, metavar="NAME", help=f"one of: {', '.join(GROUPS)}"
-    )
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description="What botguard costs, as ratios.")
+    parser.add_argument("--quick", action="store_true", help="fewer rounds: a first look, too noisy to publish")
+    parser.add_argument("--only", action="append", choices=GROUPS, metavar="NAME", help=f"one of: {', '.join(GROUPS)}")
     parser.add_argument("--without-guard", action="store_true", help="only what botguard is compared with")
     parser.add_argument("--json", action="store_true", help="print JSON instead of the table")
-    parser.add_argument(
-        "--write", action="store_true", help="write docs/reference/performance.md from a full run"
-    )
+    parser.add_argument("--write", action="store_true", help="write docs/reference/performance.md from a full run")
     chosen = parser.parse_args()
     if chosen.write and (chosen.quick or chosen.only or chosen.without_guard):
-        parser.error(
-            "--write needs a full run, so that the page never mixes runs or shows a part for the whole"
-        )
+        parser.error("--write needs a full run, so that the page never mixes runs or shows a part for the whole")
     return chosen
 
 

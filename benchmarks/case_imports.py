@@ -44,9 +44,7 @@ def group(settings: Settings) -> list[Row]:
             took = milliseconds(statement, ABSENT if statement is OURS else [])
             if number >= 0:  # the first round only compiles what is not compiled yet
                 taken[statement].append(took)
-        progress(
-            f"imports {number + 1}/{rounds}  ms: " + "  ".join(f"{t[-1]:.0f}" for t in taken.values() if t)
-        )
+        progress(f"imports {number + 1}/{rounds}  ms: " + "  ".join(f"{t[-1]:.0f}" for t in taken.values() if t))
     rows = [Row(group="imports", case=f"`{PEERS}`", cost=spread(taken[PEERS]).mid, unit="ms")]
     if settings.with_guard:
         rows.append(
@@ -56,9 +54,7 @@ def group(settings: Settings) -> list[Row]:
                 cost=spread(taken[OURS]).mid,
                 unit="ms",
                 of="the import above",
-                figure=spread(
-                    [ours / theirs for ours, theirs in zip(taken[OURS], taken[PEERS], strict=True)]
-                ),
+                figure=spread([ours / theirs for ours, theirs in zip(taken[OURS], taken[PEERS], strict=True)]),
                 bound=1.0,
             )
         )

@@ -122,9 +122,7 @@ class Guarded:
             expect("done claims and events", sqlite_rows(self.path), (self.runs, self.runs + self.replays))
 
         if self.callers:
-            return Block(
-                calls=calls, warm=lambda: self.shop.send_async(sent[:WARM]), run=run_async, check=check
-            )
+            return Block(calls=calls, warm=lambda: self.shop.send_async(sent[:WARM]), run=run_async, check=check)
         warm, run = lambda: self.shop.send(sent[:WARM]), lambda: self.shop.send(sent[WARM:])
         return Block(calls=calls, warm=warm, run=run, check=check)
 

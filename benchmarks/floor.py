@@ -77,9 +77,7 @@ class Floor:
             now = monotonic()
             if not (self.take((caller.org, caller.user), now) and self.take((caller.org, ""), now)):
                 raise Refused("limit")
-        if order.quantity > 1000 or not (
-            stock_known(order) and quantity_sane(order) and lasts_two_days(order)
-        ):
+        if order.quantity > 1000 or not (stock_known(order) and quantity_sane(order) and lasts_two_days(order)):
             raise Refused("policy or check")
         with self.lock:
             if self.rows.setdefault(key, ("claimed", fingerprint, caller.user, ""))[0] != "claimed":
@@ -87,9 +85,7 @@ class Floor:
         value = self.attempts(order, now + DEADLINE)
         self.rows[key] = ("done", fingerprint, caller.user, value)
         took = perf_counter() - started
-        self.events.append(
-            (time(), caller.org, caller.user, COMMAND, "succeeded", round(took * 1000, 3), True)
-        )
+        self.events.append((time(), caller.org, caller.user, COMMAND, "succeeded", round(took * 1000, 3), True))
         self.succeeded.inc()
         self.seconds.observe(took)
         return value

@@ -33,8 +33,7 @@ class Shop:
         self.lock = Lock()
         self.odd = 0
         self.contexts = [
-            Context(org=org_of(n), actor=Actor(f"user-{n}", roles=(role,)), channel="web")
-            for n in range(USERS)
+            Context(org=org_of(n), actor=Actor(f"user-{n}", roles=(role,)), channel="web") for n in range(USERS)
         ]
 
     def send(self, sent: list[Sent], wanted: str = "succeeded") -> None:
@@ -54,9 +53,7 @@ class Shop:
         """One call by a user never seen before, with a context of his own as a framework would make it."""
         from botguard import Actor, Context
 
-        context = Context(
-            org=org_of(number), actor=Actor(f"newcomer-{number}", roles=("sales",)), channel="web"
-        )
+        context = Context(org=org_of(number), actor=Actor(f"newcomer-{number}", roles=("sales",)), channel="web")
         raw = {"order_id": f"new-{number}", "sku": "SKU-7", "quantity": 3, "phone": "+251911234567"}
         if (await self.guard.run_async(COMMAND, raw, context=context)).status != "succeeded":
             self.odd += 1
@@ -81,9 +78,7 @@ class Shop:
 
     async def expect_all_stored_async(self, sent: list[Sent]) -> None:
         before = self.effects
-        outcomes = [
-            await self.guard.run_async(COMMAND, raw, context=self.contexts[user]) for user, raw in sent
-        ]
+        outcomes = [await self.guard.run_async(COMMAND, raw, context=self.contexts[user]) for user, raw in sent]
         self._expect_replays(outcomes, sent, before)
 
     def _expect_replays(self, outcomes: list[Any], sent: list[Sent], before: int) -> None:
@@ -151,9 +146,7 @@ def add_handler(shop: Shop, *, asynchronous: bool = False, nap: float = 0.0, **o
     return shop
 
 
-def memory_shop(
-    role: str = "sales", *, asynchronous: bool = False, nap: float = 0.0, **guard_options: Any
-) -> Shop:
+def memory_shop(role: str = "sales", *, asynchronous: bool = False, nap: float = 0.0, **guard_options: Any) -> Shop:
     """The full guard on memory: every stage on; a time-out only where the peer has one."""
     from botguard.adapters.memory import MemoryStorage
 

@@ -344,9 +344,7 @@ class AsyncStack:
         self.effects = 0
         self.metrics = Metrics()
         self.rows: dict[tuple[str, str], Any] = {}
-        limiter = limits_aio.strategies.MovingWindowRateLimiter(
-            limit_storage or limits_aio.storage.MemoryStorage()
-        )
+        limiter = limits_aio.strategies.MovingWindowRateLimiter(limit_storage or limits_aio.storage.MemoryStorage())
         retrying = AsyncRetrying(stop=stop_after_attempt(3), wait=wait_exponential_jitter(), reraise=True)
 
         @audited_async

@@ -33,9 +33,7 @@ def require_server(name: str, environ: Mapping[str, str] = os.environ) -> Addres
     try:
         socket.create_connection(address, timeout=CONNECT_SECONDS).close()
     except OSError as error:
-        reason = (
-            f"no {name} at {address.host}:{address.port} ({error}); set {variable}=host:port to use another"
-        )
+        reason = f"no {name} at {address.host}:{address.port} ({error}); set {variable}=host:port to use another"
         if in_ci(environ):
             pytest.fail(f"{reason}. CI is set, where this test must run.")
         pytest.skip(reason)

@@ -27,10 +27,7 @@ _NAME = re.compile(r"[a-z0-9][a-z0-9_\-]*(\.[a-z0-9_\-]+)*")
 #: Stages whose mode a command may set, and what they may be set to.
 MODES: dict[str, frozenset[Mode]] = {
     "authorize": frozenset((Mode.ENFORCE, Mode.SHADOW)),
-    **{
-        stage: frozenset(Mode)
-        for stage in ("limit", "policy", "context", "consistency", "predict", "confirm")
-    },
+    **{stage: frozenset(Mode) for stage in ("limit", "policy", "context", "consistency", "predict", "confirm")},
 }
 
 
@@ -240,7 +237,20 @@ _TAKES: dict[str, tuple[Callable[[Any], bool], str]] = {
 }
 #: Options that may also be given as None, which is what they are without being given.
 _OPTIONAL = frozenset(
-    "permission bot_class breaker flag deadline timeout key reconcile targets bind retry request".split()
+    [
+        "permission",
+        "bot_class",
+        "breaker",
+        "flag",
+        "deadline",
+        "timeout",
+        "key",
+        "reconcile",
+        "targets",
+        "bind",
+        "retry",
+        "request",
+    ]
 )
 
 
@@ -271,7 +281,9 @@ def make_command(name: str, options: Mapping[str, Any]) -> Command:
         if option in made:
             made[option] = _member(kind, made[option], f"{option}=", name)
     if "modes" in made:
-        made["modes"] = {stage: _member(Mode, mode, f"modes[{stage!r}]=", name) for stage, mode in made["modes"].items()}
+        made["modes"] = {
+            stage: _member(Mode, mode, f"modes[{stage!r}]=", name) for stage, mode in made["modes"].items()
+        }
     made["limits"] = tuple(made.get("limits", ()))
     made["channels"] = frozenset(made.get("channels", ()))
     made["checks"] = tuple(c if isinstance(c, Check) else Check(c) for c in made.get("checks", ()))

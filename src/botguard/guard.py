@@ -5,33 +5,38 @@
 
 from __future__ import annotations
 
-import base64
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
 from typing import Any, TypeVar, Unpack
 
 from botguard.command import CommandOptions, CommandRegistry, Declaration, default_registry, make_command
 from botguard.errors import ConfigurationError, StoreUnavailable
+from botguard.explaining import Verdict, described, verdicts
+from botguard.housekeeping import apply_spool, purge
 from botguard.invocation import Context, running
 from botguard.limiter import LocalLimiter
-from botguard.options import Breaker, Check, Mode
-from botguard.outcome import Detail, Outcome, Reason, Status
+from botguard.options import Breaker, Check
+from botguard.outcome import Outcome, Reason, Status
 from botguard.pipeline.call import Call, closed, refusal
-from botguard.pipeline.order import ORDER
 from botguard.pipeline.runners import run_sync
-from botguard.pipeline.stage import options_of
 from botguard.plan import UNKNOWN, Parts, Plan, compile_plan, unknown_plan
-from botguard.policies.rules import RuleList
 from botguard.ports.approvals import ApprovalRequest, ApprovalState
-from botguard.ports.idempotency import Ack, RowState
 from botguard.ports.storage import Storage
 from botguard.runtime import AsyncRuntime, SyncRuntime, SystemClock, in_thread, is_loop_running, run_alone
-from botguard.stages.authorize import RoleTable
 from botguard.stages.breaker import BreakerGate
-from botguard.wrapping import Shape, caller_locals, check_function, is_async, wrap
+from botguard.wiring import (
+    ALLOW_ALL,
+    authorizer_given,
+    bound_given,
+    context_given,
+    foreign_given,
+    policies_given,
+    resolver_given,
+    secret_given,
+)
+from botguard.wrapping import Shape, caller_locals, check_function, wrap
 
 __all__ = ["ALLOW_ALL", "Guard", "Verdict", "guarded"]
 
@@ -40,39 +45,6 @@ F = TypeVar("F", bound="Callable[..., Any] | classmethod[Any, Any, Any]")
 
 #: The Context of the innermost ``acting`` block, and the call inside which that block was opened.
 _acting: ContextVar[tuple[Context | None, Call | None]] = ContextVar("botguard_acting", default=(None, None))
-
-
-class _AllowAll:
-    """Every identified actor may do everything. Written down on purpose; it is never a default."""
-
-    def permits(self, org: str, roles: frozenset[str], permission: str, /) -> bool:
-        return True
-
-    def __repr__(self) -> str:
-        return "ALLOW_ALL"
-
-
-ALLOW_ALL = _AllowAll()
-
-
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """What one stage would say to a call (``guard.explain``).
-
-    ``status`` is None if it would let the call go on; ``mode`` says whether a refusal would hold.
-    """
-
-    stage: str
-    mode: str
-    status: str | None
-    reasons: tuple[str, ...] = ()
-    details: tuple[Detail, ...] = ()
-    why_here: str = ""
-
-    @property
-    def passes(self) -> bool:
-        """True if the call would go on to the next stage."""
-        return self.status is None or self.mode != Mode.ENFORCE
 
 
 class Guard:
@@ -116,19 +88,19 @@ class Guard:
                 why="without one it cannot tell a duplicate from a new request",
                 fix="Guard(storage=MemoryStorage(), …) to try out, SqliteStorage('bot.db') to keep",
             )
-        self._context = _resolver(context)
+        self._context = resolver_given(context)
         self.registry = registry if registry is not None else CommandRegistry()
         self._parts = Parts(
             storage=storage,
-            authorizer=_authorizer(access),
+            authorizer=authorizer_given(access),
             directory=directory,
-            policies=_policies(policies),
+            policies=policies_given(policies),
             breakers={name: BreakerGate(name, options, clock) for name, options in (breakers or {}).items()},
             limiter=LocalLimiter(clock),
             runtimes=(SyncRuntime(clock), AsyncRuntime(clock)),
             spool=spool,
             refusals_per_minute=refusals_per_minute,
-            fingerprint_key=_secret(secret, storage),
+            fingerprint_key=secret_given(secret, storage),
         )
         self._unknown: dict[bool, Plan] = {}
         #: Compiled plans by command name, for the way that most calls take.
@@ -176,7 +148,7 @@ class Guard:
             ConfigurationError: if another guard has bound it, or its wiring cannot hold.
         """
         if declaration.owner is not None and declaration.owner is not self:
-            raise _foreign(declaration)
+            raise foreign_given(declaration)
         declaration.owner = self
         if declaration.shape.unresolved:  # its model is defined later in the module: compile at the first call
             declaration.entry = self._late(declaration)
@@ -222,7 +194,7 @@ class Guard:
         shape = plan.shape
         shape.require(args, kwargs)
         if shape.bind is not None:
-            raw, context = _bound(plan, shape.bind(*args, **kwargs))
+            raw, context = bound_given(plan, shape.bind(*args, **kwargs))
         else:
             raw, context = shape.take(args, kwargs), None
         if context is None:
@@ -235,19 +207,24 @@ class Guard:
             return context
         if parent is not None:  # the running call says who acts, not a block that was opened around it
             return parent.context  # type: ignore[no-any-return]
-        return _context(self._context(), "Guard(context=…) returned") if self._context is not None else None
+        return context_given(self._context(), "Guard(context=…) returned") if self._context is not None else None
 
     @contextmanager
     def acting(self, context: Context) -> Iterator[Context]:
         """Direct calls inside the block come from this Context. Integrations do this for every request."""
-        token = _acting.set((_context(context, "acting() was given", needed=True), running.get()))
+        token = _acting.set((context_given(context, "acting() was given", needed=True), running.get()))
         try:
             yield context
         finally:
             _acting.reset(token)
 
     def run(
-        self, command: str | Callable[..., Any], payload: Any = None, *, context: Context | None = None, session: Any = None
+        self,
+        command: str | Callable[..., Any],
+        payload: Any = None,
+        *,
+        context: Context | None = None,
+        session: Any = None,
     ) -> Outcome:
         """Run a command by name with a raw payload; never raises for anything that happened inside.
 
@@ -270,11 +247,18 @@ class Guard:
                 fix="await guard.run_async(...)",
             )
         if type(context) is Context and plan.runnable and running.get() is None:
-            return run_sync(plan.entry, plan.call({} if payload is None else payload, context, None, None, None, session))
+            return run_sync(
+                plan.entry, plan.call({} if payload is None else payload, context, None, None, None, session)
+            )
         return run_sync(plan.entry, self._edge_call(plan, payload, context, session))
 
     async def run_async(
-        self, command: str | Callable[..., Any], payload: Any = None, *, context: Context | None = None, session: Any = None
+        self,
+        command: str | Callable[..., Any],
+        payload: Any = None,
+        *,
+        context: Context | None = None,
+        session: Any = None,
     ) -> Outcome:
         """``run`` for async handlers. A sync handler runs in a thread, with the caller's context variables."""
         plan = self._ready.get(command) or self._plan(command, sync=False)
@@ -283,7 +267,9 @@ class Guard:
             return await in_thread(run_sync, plan.entry, call)
         return await plan.entry(call)
 
-    def _edge_call(self, plan: Plan, payload: Any, context: Context | None, session: Any = None, resume: Any = None) -> Call:
+    def _edge_call(
+        self, plan: Plan, payload: Any, context: Context | None, session: Any = None, resume: Any = None
+    ) -> Call:
         if not plan.shape.runnable:
             raise ConfigurationError(
                 "BG137",
@@ -292,18 +278,22 @@ class Guard:
                 fix="call the function itself, or give the other parameters defaults",
             )
         parent = running.get()
-        context = self._present_context(parent) if context is None else _context(context, "context= is")
+        context = self._present_context(parent) if context is None else context_given(context, "context= is")
         raw = {} if payload is None else payload
         return plan.call(raw, context, None, None, parent, session, resume)
 
     def _plan(self, command: str | Callable[..., Any], *, sync: bool = True) -> Plan:
-        declaration = getattr(command, "__botguard__", None) if not isinstance(command, str) else self.registry.get(command)
+        declaration = (
+            getattr(command, "__botguard__", None) if not isinstance(command, str) else self.registry.get(command)
+        )
         if declaration is None:
             if not isinstance(command, str):
-                raise ConfigurationError("BG138", f"{command!r:.80} is not guarded", fix="decorate it with @guard.command")
+                raise ConfigurationError(
+                    "BG138", f"{command!r:.80} is not guarded", fix="decorate it with @guard.command"
+                )
             return self._unknown_plan(sync)
         if declaration.owner is not self:
-            raise _foreign(declaration) if declaration.owner is not None else declaration.unbound()
+            raise foreign_given(declaration) if declaration.owner is not None else declaration.unbound()
         return declaration.plan or self._compile(declaration)
 
     def _unknown_plan(self, sync: bool) -> Plan:
@@ -352,7 +342,7 @@ class Guard:
     def _resumed(
         self, request: ApprovalRequest | None, context: Context, payload: Any, sync: bool
     ) -> tuple[Plan, Call]:
-        _context(context, "context= is", needed=True)
+        context_given(context, "context= is", needed=True)
         declaration = self.registry.get(request.command) if request is not None else None
         if request is None or declaration is None or request.org != context.org:
             plan = self._unknown_plan(sync)
@@ -365,7 +355,7 @@ class Guard:
 
     def decline(self, token: str, *, context: Context) -> Outcome:
         """The requester says no: the request is closed, and a repeated delivery is told so."""
-        _context(context, "context= is", needed=True)
+        context_given(context, "context= is", needed=True)
         try:
             request = self._request(self._parts.storage.approvals.by_token(token))
             if request is None or request.org != context.org:
@@ -377,7 +367,7 @@ class Guard:
 
     async def decline_async(self, token: str, *, context: Context) -> Outcome:
         """``decline`` for async handlers and storages."""
-        _context(context, "context= is", needed=True)
+        context_given(context, "context= is", needed=True)
         storage = self._parts.storage.for_async() or self._parts.storage
         try:
             found: Any = storage.approvals.by_token(token)
@@ -405,7 +395,9 @@ class Guard:
 
     # -- looking --------------------------------------------------------------------------------------------------
 
-    def explain(self, command: str | Callable[..., Any], payload: Any = None, *, context: Context | None = None) -> list[Verdict]:
+    def explain(
+        self, command: str | Callable[..., Any], payload: Any = None, *, context: Context | None = None
+    ) -> list[Verdict]:
         """Every stage's verdict on a call, nothing executed or consumed. Stops at a payload that cannot be read."""
         plan = self._plan(command)
         if not plan.sync and is_loop_running():
@@ -414,33 +406,15 @@ class Guard:
             )
         call = self._edge_call(plan, payload, context)
         if plan.sync:
-            return run_sync(lambda c: self._verdicts(plan, c), call)  # type: ignore[arg-type, return-value]
-        return run_alone(self._verdicts(plan, call))
+            return run_sync(lambda c: verdicts(plan, c), call)  # type: ignore[arg-type, return-value]
+        return run_alone(verdicts(plan, call))
 
     async def explain_async(
         self, command: str | Callable[..., Any], payload: Any = None, *, context: Context | None = None
     ) -> list[Verdict]:
         """``explain`` inside an event loop."""
         plan = self._plan(command)
-        return await self._verdicts(plan, self._edge_call(plan, payload, context))
-
-    async def _verdicts(self, plan: Plan, call: Call) -> list[Verdict]:
-        verdicts: list[Verdict] = []
-        reasons = {place.stage: place.reason for place in ORDER}
-        for stage in plan.stages:
-            look = getattr(stage, "preview", None) or getattr(stage, "check", None)
-            said: Any = look(call) if look is not None else None
-            if hasattr(said, "__await__"):
-                said = await said
-            mode = plan.command.mode(stage.name)
-            if said is None:
-                verdicts.append(Verdict(stage.name, str(mode), None, why_here=reasons[stage.name]))
-                continue
-            codes = tuple(str(reason) for reason in said.reasons)
-            verdicts.append(Verdict(stage.name, str(mode), str(said.status), codes, said.details, reasons[stage.name]))
-            if stage.name in ("edge", "validate") or call.context is None:
-                break
-        return verdicts
+        return await verdicts(plan, self._edge_call(plan, payload, context))
 
     def describe(self) -> dict[str, Any]:
         """The commands with their ordered stages, the options of each and whether they were declared, as plain data."""
@@ -449,19 +423,7 @@ class Guard:
             "access": type(self._parts.authorizer).__name__,
             "directory": self._parts.directory is not None,
             "breakers": {name: gate.state for name, gate in self._parts.breakers.items()},
-            "commands": {d.command.name: self._describe_one(d) for d in self.registry},
-        }
-
-    def _describe_one(self, declaration: Declaration) -> dict[str, Any]:
-        plan, command = self._plan(declaration.command.name), declaration.command
-        return {
-            "handler": declaration.where,
-            "colour": "sync" if plan.sync else "async",
-            "declared": sorted(command.declared),
-            "stages": [
-                {"stage": stage.name, "mode": str(command.mode(stage.name)), "options": options_of(stage)}
-                for stage in plan.stages
-            ],
+            "commands": {d.command.name: described(self._plan(d.command.name)) for d in self.registry},
         }
 
     @property
@@ -482,16 +444,7 @@ class Guard:
         Returns:
             How many rows were deleted.
         """
-        total = 0
-        for store in (self._parts.storage.idempotency, self._parts.storage.approvals):
-            while True:
-                gone: Any = store.purge(batch)
-                if hasattr(gone, "__await__"):
-                    raise ConfigurationError("BG165", "this storage is asynchronous", fix="await its purge() yourself")
-                total += gone
-                if gone < batch:
-                    break
-        return total
+        return purge(self._parts.storage, batch)
 
     def apply_spool(self) -> int:
         """Write the spooled completions to the store, now that it is back. What it still does not take stays spooled.
@@ -502,102 +455,12 @@ class Guard:
         Raises:
             ConfigurationError: if the storage is asynchronous.
         """
-        spool, applied = self._parts.spool, 0
-        if spool is None:
-            return 0
-        for record, acknowledge in spool.drain():
-            body = base64.b64decode(record["result"]) if record["result"] is not None else None
-            try:
-                ack: Any = self._parts.storage.idempotency.finish(
-                    record["key"], record["claim_id"], RowState(record["state"]), body, record["keep"], record["attempts"]
-                )
-            except StoreUnavailable:
-                continue
-            if hasattr(ack, "__await__"):
-                raise ConfigurationError("BG165", "this storage is asynchronous", fix="apply the spool to its sync twin")
-            acknowledge()
-            applied += ack is not Ack.LOST
-        return applied
+        return apply_spool(self._parts.storage, self._parts.spool)
 
 
-def _context(context: Any, source: str, *, needed: bool = False) -> Context | None:
-    """The Context itself; anything else is a mistake of the host's code that nobody may be authorised by."""
-    if type(context) is Context or (context is None and not needed):
-        return context
-    if isinstance(context, Context):
-        return context
-    raise ConfigurationError(
-        "BG123",
-        f"{source} {context!r:.60}, which is no Context",
-        why="nobody could be authorised by it",
-        fix="give Context(org='acme', actor=Actor('u1'), channel='web')",
-    )
-
-
-def _bound(plan: Plan, said: Any) -> tuple[Any, Context | None]:
-    if type(said) is not tuple or len(said) != 2:
-        raise ConfigurationError(
-            "BG119",
-            f"bind= returned {said!r:.60}",
-            where=f"{plan.command.name} {plan.declaration.where}",
-            why="the guard would take something else for the payload, or for who asks",
-            fix="return a tuple (payload, context); the context may be None",
-        )
-    return said[0], _context(said[1], "bind= returned as context")
-
-
-def _resolver(context: Any) -> Callable[..., Context | None] | None:
-    if context is None or (callable(context) and not is_async(context)):
-        return context  # type: ignore[no-any-return]
-    raise ConfigurationError(
-        "BG174",
-        f"Guard(context={context!r:.60}) is " + ("async def" if callable(context) else "not a function"),
-        why="a direct call asks it for its Context, and a synchronous one cannot wait",
-        fix="give a plain function that returns a Context or None",
-    )
-
-
-def _foreign(declaration: Declaration) -> ConfigurationError:
-    return ConfigurationError(
-        "BG132",
-        "another guard has bound this handler",
-        where=f"{declaration.command.name} {declaration.where}",
-        why="one handler would run under two guards with different rules",
-        fix="declare it in a registry of its own, or use one guard",
-    )
-
-
-def _authorizer(access: Any) -> Any:
-    if access is None:
-        raise ConfigurationError(
-            "BG171",
-            "Guard() has no access=",
-            why="nobody could do anything: the default is to deny",
-            fix='access={"sales": {"orders.create"}}, or access=ALLOW_ALL on purpose',
-        )
-    return RoleTable(access) if isinstance(access, Mapping) else access
-
-
-def _policies(policies: Any) -> Any:
-    if policies is None or hasattr(policies, "decide"):
-        return policies
-    if isinstance(policies, Iterable) and not isinstance(policies, str):
-        return RuleList(policies)
-    raise ConfigurationError(
-        "BG152", f"policies={policies!r:.60} cannot be read yet", fix="give a list of Rule(...) objects"
-    )
-
-
-def _secret(secret: bytes | None, storage: Storage) -> bytes:
-    if secret is None:
-        return storage.fingerprint_key
-    given: Any = secret
-    if not isinstance(given, bytes) or not 16 <= len(secret) <= 64:
-        raise ConfigurationError("BG172", "secret= must be 16 to 64 bytes", fix="secrets.token_bytes(32), kept safe")
-    return secret
-
-
-def guarded(name: str, *, registry: CommandRegistry = default_registry, **options: Unpack[CommandOptions]) -> Callable[[F], F]:
+def guarded(
+    name: str, *, registry: CommandRegistry = default_registry, **options: Unpack[CommandOptions]
+) -> Callable[[F], F]:
     """Declare a handler as a command without a guard at hand; ``Guard(registry=…)`` binds it.
 
     The function is returned as a function of the same signature, name, colour and picklability; calling it before a
@@ -623,4 +486,3 @@ def _decorator(name: str, options: CommandOptions, registry: CommandRegistry, de
         return kind(wrapper) if kind is not None else wrapper  # type: ignore[return-value]
 
     return decorate
-

@@ -103,7 +103,9 @@ class Context:
         actor: Any = self.actor
         if actor is not None and not isinstance(actor, Actor):
             raise ConfigurationError(
-                "BG122", f"Context(actor={self.actor!r:.60}) is no Actor", fix="write actor=Actor('u1', roles=('sales',))"
+                "BG122",
+                f"Context(actor={self.actor!r:.60}) is no Actor",
+                fix="write actor=Actor('u1', roles=('sales',))",
             )
         delivery: Any = self.delivery
         if delivery is not None and (not isinstance(delivery, str) or len(delivery) > 1024):

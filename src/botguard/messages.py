@@ -117,7 +117,7 @@ def add_catalogue(locale: str, sentences: Mapping[str, str]) -> None:
 
 def phrase(code: str, locale: str) -> str:
     """The sentence for a code: in the locale, in its language ("de" for "de-AT"), else in English."""
-    for name in (locale, locale.split("-")[0].split("_")[0], "en"):
+    for name in (locale, locale.split("-", maxsplit=1)[0].split("_", maxsplit=1)[0], "en"):
         text = _CATALOGUES.get(name, {}).get(code)
         if text is not None:
             return text

@@ -86,10 +86,28 @@ class Parts:
 class Plan:
     """See :class:`botguard.pipeline.call.PlanView`. ``entry`` is the whole pipeline as one callable."""
 
-    __slots__ = ("by_name", "command", "deadline", "declaration", "entry", "runnable", "runtime", "shape", "stages", "storage", "sync")
+    __slots__ = (
+        "by_name",
+        "command",
+        "deadline",
+        "declaration",
+        "entry",
+        "runnable",
+        "runtime",
+        "shape",
+        "stages",
+        "storage",
+        "sync",
+    )
 
     def __init__(
-        self, declaration: Declaration, storage: Storage, runtime: Runtime, sync: bool, stages: list[Stage], last: Proceed
+        self,
+        declaration: Declaration,
+        storage: Storage,
+        runtime: Runtime,
+        sync: bool,
+        stages: list[Stage],
+        last: Proceed,
     ) -> None:
         self.declaration, self.command, self.shape = declaration, declaration.command, declaration.shape
         self.storage, self.runtime, self.sync = storage, runtime, sync
@@ -173,7 +191,7 @@ def unknown_plan(parts: Parts, sync: bool) -> Plan:
     def unknown_command() -> None:
         """Never reached."""
 
-    async def refuse(call: Call) -> Outcome:
+    async def refuse(_: Call) -> Outcome:
         return refusal(Status.DENIED, Reason.NOT_FOUND)
 
     declaration = Declaration(UNKNOWN, unknown_command, Shape(unknown_command, {}, None, None))  # type: ignore[arg-type]
@@ -200,9 +218,10 @@ def _storage_for(storage: Storage, command: Command, sync: bool) -> Storage:
                 fix="give the guard an async storage, or make the handler a plain function",
             )
         found = converted
-    ports = (found.idempotency, found.events, found.approvals, *([found.limits] if found.limits is not None else []))
-    for port in ports:
-        _check_colour(port, command, sync)
+    work = found.work if command.effects is Effects.TRANSACTIONAL else None
+    for port in (found.idempotency, found.events, found.approvals, found.limits, work):
+        if port is not None:
+            _check_colour(port, command, sync)
     if command.effects is Effects.TRANSACTIONAL and found.work is None:
         raise ConfigurationError(
             "BG160",
@@ -246,9 +265,7 @@ def _check_colour(port: Any, command: Command, sync: bool) -> None:
 class _Builder:
     """Makes the stages of one command; leaves out those that it does not use."""
 
-    def __init__(
-        self, parts: Parts, command: Command, shape: Shape, model: Any, storage: Storage, sync: bool
-    ) -> None:
+    def __init__(self, parts: Parts, command: Command, shape: Shape, model: Any, storage: Storage, sync: bool) -> None:
         self.parts, self.command, self.shape, self.model = parts, command, shape, model
         self.storage, self.sync = storage, sync
         codec = self._codec()
@@ -286,7 +303,7 @@ class _Builder:
 
     def _refuse_async(self, functions: Any, what: str) -> None:
         for function in functions:
-            if self.sync and is_async(function):
+            if self.sync and function is not None and is_async(function):
                 raise ConfigurationError(
                     "BG140",
                     f"the {what} {getattr(function, '__qualname__', function)!s} is async def",
@@ -320,7 +337,10 @@ class _Builder:
 
     def _before(self) -> list[Any]:
         parts, command = self.parts, self.command
-        self._refuse_async([d for d in (parts.directory,) if d is not None], "directory")
+        self._refuse_async([parts.directory], "directory")
+        self._refuse_async([getattr(parts.authorizer, "permits", None)], "authorizer")
+        self._refuse_async([getattr(parts.policies, "decide", None)], "policy engine")
+        self._refuse_async(getattr(parts.policies, "conditions", tuple)(), "policy rule")
         policies = parts.policies
         claims = command.effects is not Effects.READ
         look = self.gate.look if self.gate is not None else None
@@ -343,8 +363,7 @@ class _Builder:
     def _after(self) -> list[Any]:
         command, meeting, settlement = self.command, self.meeting, self.settlement
         claims = command.effects is not Effects.READ
-        reconcile = command.reconcile
-        self._refuse_async([reconcile] if reconcile is not None else [], "reconciler")
+        self._refuse_async([command.reconcile], "reconciler")
         look = self.gate.look if self.gate is not None else None
         with_event = COMPLETION_WITH_EVENT in self.storage.atomic
         stops = not self.sync and (command.timeout is not None or command.deadline is not None)
@@ -377,7 +396,7 @@ def _dump(model: Any) -> Callable[[Any], bytes | None]:
 
         return plain
     if any("Secret" in str(field.annotation) for field in model.model_fields.values()):
-        return lambda payload: None
+        return lambda _: None
 
     def typed(payload: Any) -> bytes | None:
         return model.__pydantic_serializer__.to_json(payload, by_alias=True)  # type: ignore[no-any-return]

@@ -392,4 +392,3 @@ def wrap(function: FunctionType, declaration: Declaration) -> Callable[..., Any]
     publish(wrapper, declaration.shape)
     wrapper.__botguard__ = declaration  # type: ignore[attr-defined]
     return wrapper
-

@@ -69,7 +69,7 @@ def verdict(store: type[Any], name: str) -> str:
     return ""
 
 
-@pytest.mark.parametrize("model", _SUITES, ids=lambda model: model.__name__)
+@pytest.mark.parametrize("model", list(_SUITES), ids=lambda model: model.__name__)
 def test_the_models_pass(model: type[Any]) -> None:
     said = {name: verdict(model, name) for name in checks_of(_SUITES[model])}
     assert {name: text for name, text in said.items() if text and not text.startswith("skipped")} == {}
@@ -88,7 +88,7 @@ def test_there_are_enough() -> None:
     assert {suite_of(store) for store, _ in known_bad} == set(_SUITES.values())
 
 
-@pytest.mark.parametrize("suite", _SUITES.values(), ids=lambda suite: suite.__name__)
+@pytest.mark.parametrize("suite", list(_SUITES.values()), ids=lambda suite: suite.__name__)
 def test_every_test_of_a_suite_has_caught_something(suite: type[Any]) -> None:
     caught = {name for store, names in known_bad if suite_of(store) is suite for name in names}
     idle = [n for n in checks_of(suite) if n not in caught and not any(word in n for word in _NEEDS_HANDLES)]
@@ -108,7 +108,7 @@ def test_the_message_names_the_promise() -> None:
     assert said.startswith("AssertionError: IDEM-13: ")
 
 
-@pytest.mark.parametrize("suite", _SUITES.values(), ids=lambda suite: suite.__name__)
+@pytest.mark.parametrize("suite", list(_SUITES.values()), ids=lambda suite: suite.__name__)
 def test_a_suite_without_a_store_says_what_to_write(suite: type[Any]) -> None:
     with pytest.raises(NotImplementedError, match=r"must define make_store\(self\)"):
         _ = suite().store

@@ -25,7 +25,9 @@ def main(page: Path) -> int:
             continue
         printed = run(block, page, names)
         if block.output is not None and printed.strip() != block.output.strip():
-            print(f"{page.name}:{block.line}: it printed\n{printed}\nand the page shows\n{block.output}", file=sys.stderr)
+            print(
+                f"{page.name}:{block.line}: it printed\n{printed}\nand the page shows\n{block.output}", file=sys.stderr
+            )
             return 1
     return 0
 
@@ -33,7 +35,7 @@ def main(page: Path) -> int:
 def run(block: Block, page: Path, names: dict[str, Any]) -> str:
     """Run one block; returns what it printed."""
     padded = "\n" * (block.line - 1) + block.code
-    code = compile(padded, str(page), "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+    code = compile(padded, str(page), "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT, dont_inherit=True)
     printed = io.StringIO()
     with contextlib.redirect_stdout(printed):
         waiting = eval(code, names)

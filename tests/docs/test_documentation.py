@@ -82,7 +82,8 @@ def test_every_option_of_a_command_is_listed_once() -> None:
 def test_every_status_and_attribute_of_an_outcome_is_listed() -> None:
     listed = table("docs/reference/outcome.md")
     assert [name for name in listed if name in list(Status)] == [str(status) for status in Status]
-    assert set(Outcome.__slots__) <= set(listed)
+    attributes = {*vars(Outcome(Status.SUCCEEDED)), *Outcome.__annotations__, *getattr(Outcome, "__slots__", ())}
+    assert attributes <= set(listed)
 
 
 def test_every_field_of_an_event_is_listed_in_order() -> None:

@@ -12,14 +12,14 @@ from typing import Any
 import pytest
 from faultkit import ALL_OVER, COMMAND, FLAVOURS, STORES, Broken, Scene, chosen_point, context, hold, key_of
 
-from botguard import Outcome, Reason, Rejected, Retry, Status, StoreUnavailable
+from botguard import Happened, NotHappened, Outcome, Reason, Rejected, Retry, Status, StoreUnavailable
 from botguard.pipeline.settle import Settlement
 from botguard.stages.claim import Claim
 from botguard.stages.complete import Complete
 from botguard.stages.limit import LimitStage
 from botguard.stages.record import Record
 from botguard.stages.work import Work
-from botguard.testing import FakeClock, FaultyStorage, Outage, suspend, unavailable_at
+from botguard.testing import CancelAt, FakeClock, FaultyStorage, Outage, suspend, unavailable_at
 
 #: Everything that may stand beside an outcome because a store was down.
 NOTES = {
@@ -458,3 +458,62 @@ def test_declining_while_the_store_is_down_is_an_outcome_too() -> None:
     scene = Scene(FaultyStorage(STORES["memory"](clock, Path()), outage), clock, "external", risk="high")
     assert scene.guard.decline("token", context=context("u1")).status is Status.UNAVAILABLE
     assert asyncio.run(scene.guard.decline_async("token", context=context("u1"))).status is Status.UNAVAILABLE
+
+
+# ── an unknown effect that is asked about ────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("ending", ["unavailable", "cancelled"])
+@pytest.mark.parametrize("happened", [True, False])
+@pytest.mark.parametrize("store", ["shared", "loose", "sqlite"])
+def test_reconciling_while_the_store_fails(tmp_path: Path, store: str, happened: bool, ending: str) -> None:
+    """Whatever breaks while an unknown effect is settled: there is one effect in the end, and its result."""
+    clock = FakeClock()
+    inner = STORES[store](clock, tmp_path)
+    numbers = count(1)
+    seen: Counter[str] = Counter()
+
+    async def answer(key: str) -> Any:
+        await asyncio.sleep(0)
+        return Happened("made before") if happened else NotHappened()
+
+    async def point(at: int, when: Any) -> bool:
+        order, user = f"x{next(numbers)}", f"u{next(numbers)}"
+        broke = Scene(FaultyStorage(inner, suspend), clock, "external", "error", colour="async")
+        assert (await broke.run_async(order, user)).status is Status.FAILED
+        hooks = [unavailable_at(at, when)] if ending == "unavailable" else []
+        storage = FaultyStorage(inner, suspend, *hooks)
+        scene = Scene(storage, clock, "external", colour="async", reconcile=answer)
+        run = CancelAt(scene.run_async(order, user), *([at] if ending == "cancelled" else []))
+        try:
+            seen[(await run).status] += 1
+        except asyncio.CancelledError:
+            seen["cancelled"] += 1
+        began, effects = scene.began.count(order), scene.effects_of(order)
+        clock.advance(ALL_OVER)
+        again = await scene.run_async(order, user)
+        made = scene.effects_of(order)
+        broken = []
+        if happened:
+            if not again.ok or again.value != "made before" or made:
+                broken.append(f"it had happened before: {again!r}, {made} effects")
+        elif began:  # the answer was used: this run is on its own now
+            value = f"made {order}" if again.ok and again.replayed else "made before"
+            _ = value
+            if made != effects or again.status not in (Status.SUCCEEDED, Status.UNKNOWN):
+                broken.append(f"it ran after all: {again!r}, {effects} effects and {made} later")
+        elif not again.ok or again.replayed or made != 1:
+            broken.append(f"it had not happened: {again!r}, {made} effects")
+        hold(broken, at, int(when == "after"))
+        return bool(run.delivered) if ending == "cancelled" else hooks[0].fired is not None
+
+    async def scan() -> None:
+        for at in count(1):
+            reached = [await point(at, when) for when in ("before", "after")]
+            if not any(reached):
+                return
+
+    asyncio.run(scan())
+    assert seen["cancelled" if ending == "cancelled" else "unavailable"], f"vacuous: {seen}"
+    assert seen["succeeded"], f"vacuous: {seen}"
+    getattr(inner, "close", lambda: None)()

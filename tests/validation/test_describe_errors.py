@@ -14,6 +14,7 @@ from pydantic import (
     EmailStr,
     Field,
     IPvAnyAddress,
+    RootModel,
     SecretBytes,
     SecretStr,
     ValidationError,
@@ -515,6 +516,38 @@ def test_a_secret_in_a_union_a_base_class_or_a_validator_is_never_repeated() -> 
         {"checked": SECRET, "choice": SECRET_NUMBER},
     ):
         assert not leaks(details(Model, bad)), bad
+
+
+class Vault:
+    """A type that no walk through fields can look into."""
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: Any) -> Any:
+        inner = core_schema.typed_dict_field(core_schema.int_schema())
+        return core_schema.typed_dict_schema({"password": inner})
+
+
+def test_what_cannot_be_looked_into_is_taken_for_secret() -> None:
+    class Model(BaseModel):
+        vault: Vault | None = None
+        either: Vault | int | None = None
+        ordered: int | Card = 0
+        root: RootModel[SecretStr] | None = None
+        many: RootModel[list[Annotated[SecretStr, Field(min_length=9)]]] | None = None
+
+    for bad in (
+        {"vault": {"password": SECRET}},
+        {"either": {"password": SECRET}},
+        {"ordered": SECRET},
+        {"root": SECRET_NUMBER},
+        {"many": [SECRET]},
+    ):
+        found = details(Model, bad)
+        assert found
+        assert not leaks(found), bad
+    for root in (RootModel[Annotated[SecretStr, Field(min_length=9)]], RootModel[list[SecretBytes]]):
+        assert not leaks(details(root, SECRET))
+    assert words(RootModel[list[int]], ["x"]) == {"0": "Your request: 'x' is not a whole number."}
 
 
 def test_a_model_that_hides_input_is_obeyed() -> None:

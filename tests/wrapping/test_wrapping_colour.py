@@ -362,9 +362,6 @@ def test_the_same_awaitables_are_awaited_for_an_async_handler() -> None:
     assert run(guard.run_async("awaited", {"closed": 1}, context=ANN)).details[0].code == "closed"
 
 
-NOT_ASKED = "plan.py asks stores, directory, checks and reconciler for their colour, but not yet this part"
-
-
 class AsyncAccess:
     async def permits(self, org: str, roles: frozenset[str], permission: str, /) -> bool:
         return True
@@ -374,7 +371,6 @@ class AsyncWork(Forward):
     async def begin(self) -> Any: ...
 
 
-@pytest.mark.xfail(strict=True, reason=NOT_ASKED)
 @pytest.mark.parametrize("part", ["authorizer", "policies", "rule", "unit of work"])
 def test_more_async_parts_of_a_sync_command_are_refused_at_decoration(part: str) -> None:
     storage = storage_with()

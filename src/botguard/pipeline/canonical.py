@@ -80,7 +80,7 @@ _BY_TYPE: dict[type, Callable[[Any], str]] = {
     str: lambda v: f"s{len(v)}:{v}",
     int: lambda v: f"i{v};",
     bool: lambda v: "T" if v else "F",
-    type(None): lambda v: "N",
+    type(None): lambda _: "N",
     float: _float,
     Decimal: _decimal,
     bytes: lambda v: f"b{v.hex()};",

@@ -89,7 +89,7 @@ class Identity:
         if self._key is not None:
             try:
                 value = self._key(call.payload)
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001 - a host function may raise anything; the key is missing then
                 outcome = refusal(Status.INVALID, Reason.KEY_MISSING)
                 outcome.error = error
                 return outcome

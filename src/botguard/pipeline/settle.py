@@ -6,7 +6,7 @@ import base64
 from typing import Any
 
 from botguard.command import Command
-from botguard.errors import ConfigurationError, Rejected, StoreUnavailable
+from botguard.errors import ConfigurationError, DeadlineExceeded, Rejected, StoreUnavailable
 from botguard.outcome import Outcome, Reason, Status
 from botguard.pipeline.call import Call
 from botguard.pipeline.codec import Codec, encode_error
@@ -32,7 +32,8 @@ class Settlement:
 
     def is_final(self, error: BaseException | None) -> bool:
         """True for a failure that is stored and replayed: Rejected, and what the command declares ``final``."""
-        return isinstance(error, self._final)
+        # A stop by the guard is a TimeoutError too, but final=TimeoutError speaks of what the handler raises.
+        return isinstance(error, self._final) and not isinstance(error, DeadlineExceeded)
 
     def body(self, call: Call, value: Any) -> bytes | None:
         """The result as it is stored; None, with a note on the outcome, where it cannot be."""
@@ -72,7 +73,13 @@ class Settlement:
     async def finish(self, call: Call, state: RowState, body: bytes | None, event: Event | None) -> None:
         try:
             ack: Any = call.stores.idempotency.finish(
-                call.row_key, call.claim_id, state, body, self._keep, call.attempt, event  # type: ignore[arg-type]
+                call.row_key or "",
+                call.claim_id,
+                state,
+                body,
+                self._keep,
+                call.attempt,
+                event,
             )
             if hasattr(ack, "__await__"):
                 ack = await call.bridge(ack)
@@ -97,7 +104,13 @@ class Settlement:
             return None
         try:
             ack: Any = call.stores.idempotency.finish(
-                call.row_key, call.claim_id, state, body, self._keep, call.attempt, event  # type: ignore[arg-type]
+                call.row_key or "",
+                call.claim_id,
+                state,
+                body,
+                self._keep,
+                call.attempt,
+                event,
             )
             return await call.bridge(ack) if hasattr(ack, "__await__") else ack  # type: ignore[no-any-return]
         except StoreUnavailable:
@@ -118,7 +131,7 @@ class Settlement:
             return
         record = {
             "kind": "completion",
-            "key": call.row_key,
+            "key": call.row_key or "",
             "claim_id": call.claim_id,
             "state": str(state),
             "result": base64.b64encode(body).decode("ascii") if body is not None else None,

@@ -71,6 +71,10 @@ class RuleList:
         """See the port."""
         return bool(self._matching(command))
 
+    def conditions(self) -> tuple[Callable[..., Any], ...]:
+        """The functions that rules ask, for the wiring check of their colour."""
+        return tuple(rule.when for rule in self._rules if rule.when is not None)
+
     def _matching(self, command: str) -> tuple[tuple[Rule, Decision], ...]:
         rules = self._by_command.get(command)
         if rules is None:

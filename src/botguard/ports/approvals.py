@@ -7,7 +7,7 @@ from typing import NamedTuple, Protocol
 
 from botguard.ports.colour import Colour, MaybeAwaitable
 
-__all__ = ["ApprovalState", "ApprovalRequest", "ApprovalStore"]
+__all__ = ["ApprovalRequest", "ApprovalState", "ApprovalStore"]
 
 
 class ApprovalState(StrEnum):

@@ -52,10 +52,14 @@ class LimitStore(Protocol):
         """What ``reserve`` would answer; counts nothing."""
         ...
 
-    def refund(self, limits: tuple[Limit, ...], buckets: tuple[str, ...], reservation: Reservation) -> MaybeAwaitable[None]:
+    def refund(
+        self, limits: tuple[Limit, ...], buckets: tuple[str, ...], reservation: Reservation
+    ) -> MaybeAwaitable[None]:
         """Take one reservation back entirely: counters and cap slots."""
         ...
 
-    def release(self, limits: tuple[Limit, ...], buckets: tuple[str, ...], reservation: Reservation) -> MaybeAwaitable[None]:
+    def release(
+        self, limits: tuple[Limit, ...], buckets: tuple[str, ...], reservation: Reservation
+    ) -> MaybeAwaitable[None]:
         """Free the cap slots of a finished call; its counts stay."""
         ...

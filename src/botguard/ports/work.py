@@ -18,7 +18,14 @@ class Unit(Protocol):
     handle: Any
 
     def finish(
-        self, key: str, claim_id: str, state: RowState, result: bytes | None, keep: float, attempts: int, event: Event | None
+        self,
+        key: str,
+        claim_id: str,
+        state: RowState,
+        result: bytes | None,
+        keep: float,
+        attempts: int,
+        event: Event | None,
     ) -> MaybeAwaitable[Ack]:
         """``IdempotencyStore.finish`` inside this transaction."""
         ...

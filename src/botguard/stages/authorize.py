@@ -134,4 +134,3 @@ class Authorize:
             "bot_class": self._bot_class,
             "channels": sorted(self._channels),
         }
-

@@ -60,7 +60,7 @@ class Checks:
         for n, (function, said) in enumerate(found):
             try:
                 answer = await call.bridge(said) if hasattr(said, "__await__") else said
-            except Exception as error:  # noqa: BLE001 - a check that cannot answer is not a yes
+            except Exception as error:
                 if isinstance(error, ConfigurationError):
                     _close(found[n + 1 :])
                     raise
@@ -70,8 +70,7 @@ class Checks:
                 raise
             if answer is not None:
                 answers.append((function, answer))
-        weighed = self._weigh(call, answers)
-        return weighed  # type: ignore[return-value]
+        return self._weigh(call, answers)  # type: ignore[return-value]  # nothing is left to await
 
     def _read(self, call: Call, said: Any, function: Callable[..., Any]) -> tuple[Detail, ...]:
         if isinstance(said, Obligation):

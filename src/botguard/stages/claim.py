@@ -139,9 +139,7 @@ class Claim:
     async def _audited(self, call: Call, supersede: str | None = None) -> ClaimAnswer:
         """Claim with a ``started`` event: in the same commit, or stored before the handler may begin."""
         started = event_of(call, seal(call, Outcome(Status.IN_FLIGHT)), "started")
-        answer = call.stores.idempotency.claim(
-            self._request(call, supersede), started if self._with_event else None
-        )
+        answer = call.stores.idempotency.claim(self._request(call, supersede), started if self._with_event else None)
         if hasattr(answer, "__await__"):
             answer = await call.bridge(answer)
         if answer.won:

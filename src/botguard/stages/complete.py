@@ -65,7 +65,8 @@ class Complete:
             # A handler that was stopped may still be at work outside: the lease decides when it may run again.
             if not isinstance(error, DeadlineExceeded):
                 await settlement.release(call)
-        elif isinstance(error, self._before_effect):
+        elif isinstance(error, self._before_effect) and not isinstance(error, DeadlineExceeded):
+            # A handler that was stopped is not one that raised a TimeoutError: nobody can say how far it came.
             await settlement.release(call)
         else:
             await settlement.park(call, outcome)
@@ -83,5 +84,3 @@ class Complete:
     def describe(self) -> dict[str, Any]:
         """Options for ``guard.describe()``."""
         return {}
-
-

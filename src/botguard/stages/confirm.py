@@ -150,4 +150,3 @@ class Confirm:
     def describe(self) -> dict[str, Any]:
         """Options for ``guard.describe()``."""
         return {"risk": str(self._command.risk), "confirm_within": self._command.confirm_within}
-

@@ -26,9 +26,7 @@ class Handler:
 
     name = "handler"
 
-    def __init__(
-        self, function: Any, arrange: Arrange, is_async: bool, attempts: int, flat: bool, plain: bool
-    ) -> None:
+    def __init__(self, function: Any, arrange: Arrange, is_async: bool, attempts: int, flat: bool, plain: bool) -> None:
         #: A call by name hands the payload over as the one positional argument.
         self._plain = plain
         self._function, self._arrange, self._async = function, arrange, is_async

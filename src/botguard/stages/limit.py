@@ -36,7 +36,10 @@ def parse_limit(text: str, command: str, lease: float) -> Limit:
 
     def wrong(why: str) -> ConfigurationError:
         return ConfigurationError(
-            "BG115", f"limit {text!r}: {why}", where=command, fix=f'write "5/minute per user"; scopes: {", ".join(_SCOPES)}'
+            "BG115",
+            f"limit {text!r}: {why}",
+            where=command,
+            fix=f'write "5/minute per user"; scopes: {", ".join(_SCOPES)}',
         )
 
     words = text.strip()
@@ -73,7 +76,7 @@ def bucketer(limit: Limit) -> Callable[[Call], str]:
         return lambda call: f"{tag}|{call.context.org}"
     if limit.scope == "channel":
         return lambda call: f"{tag}|{len(call.context.org)}:{call.context.org}{call.context.channel}"
-    return lambda call: tag
+    return lambda _: tag
 
 
 class LimitStage:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from botguard.command import Command
-from botguard.options import Retry
+from botguard.errors import DeadlineExceeded
+from botguard.options import Effects, Retry
 from botguard.outcome import Outcome, Reason, Status
 from botguard.pipeline.call import Allowance, Call
 from botguard.pipeline.stage import Proceed
@@ -23,6 +24,7 @@ class RetryStage:
     def __init__(self, command: Command) -> None:
         self._retry: Retry = command.retry or Retry(attempts=1)
         self._retryable = command.retryable
+        self._external = command.effects is Effects.EXTERNAL
         self._more = self._retry.attempts - 1
 
     async def around(self, proceed: Proceed, call: Call) -> Outcome:
@@ -34,9 +36,14 @@ class RetryStage:
         elif self._more:
             call.allowance = Allowance(self._more)
         outcome = await proceed(call)
-        if outcome.status is not _FAILED or not isinstance(outcome.error, self._retryable):
+        if outcome.status is not _FAILED or not self._is_retryable(outcome.error):
             return outcome
         return await self._again(call, proceed, outcome)
+
+    def _is_retryable(self, error: BaseException | None) -> bool:
+        # What was stopped by the guard may have had its effect, also where the host calls its own time-outs early.
+        stopped = self._external and isinstance(error, DeadlineExceeded)
+        return isinstance(error, self._retryable) and not stopped
 
     async def _again(self, call: Call, proceed: Proceed, outcome: Outcome) -> Outcome:
         state = _state(call.started)
@@ -60,7 +67,7 @@ class RetryStage:
                 outcome.reasons = (*outcome.reasons, untried)
                 return outcome
             outcome = again
-            if outcome.status is not _FAILED or not isinstance(outcome.error, self._retryable):
+            if outcome.status is not _FAILED or not self._is_retryable(outcome.error):
                 return outcome
 
     def _next_wait(self, call: Call, state: Any, outcome: Outcome, now: float) -> float | None:
@@ -106,7 +113,7 @@ def _state(started: float) -> Any:
     return state
 
 
-def _failed(attempt: int, error: BaseException | None) -> Any:  # noqa: N802 - reads as the value it makes
+def _failed(attempt: int, error: BaseException | None) -> Any:
     from tenacity import Future
 
     future = Future(attempt)

@@ -31,13 +31,11 @@ _CONTAINERS = (list, tuple, set, frozenset, dict)
 def describe_errors(model: Any, error: Any, locale: str = "en") -> tuple[Detail, ...]:
     """One particular for each wrong field, in the order of the model.
 
-    Each has the field's path and title, a sentence from the catalogue, and one good example where there is
-    one. What was sent is shown bounded, with control and direction signs written out; never for secret fields
-    (SecretStr and its kin, ``Field(repr=False)``, and ``json_schema_extra`` with ``writeOnly``, ``secret`` or
-    ``format: password``), and never where the way to the field is not understood. pydantic's own words are
-    never used. Words of the host's validators
-    are: those of a ``PydanticCustomError``, and of a plain ``ValueError`` if they read like a sentence for
-        people.
+    Each has the field's path and title, a sentence from the catalogue, and one good example where there is one. What
+    was sent is shown bounded, with control and direction signs written out; never for secret fields (SecretStr and its
+    kin, ``Field(repr=False)``, and ``json_schema_extra`` with ``writeOnly``, ``secret`` or ``format: password``), and
+    never where the way to the field is not understood. pydantic's own words are never used; those of the host's
+    validators are, of a ``PydanticCustomError``, and of a plain ``ValueError`` if they read like a sentence for people.
 
     Args:
         model: the request model, for titles, examples and secrets.
@@ -135,10 +133,8 @@ def _hint(code: str, spot: Spot, places: Mapping[str, Any], locale: str) -> str:
     if code == "unknown_field":
         known = [f"'{one.sent_as[0]}'" for one in fields_of(spot.parent).values() if one.sent_as]
         return sentence("hint.known", locale, choices=_listed(known)) if known else ""
-    if code in ("unit_unknown", "quantity_no_unit") and "units" in places:
-        return sentence("hint.units", locale, units=places["units"]) if code == "unit_unknown" else _like(field, locale)
-    if code == "currency_not_accepted":
-        return sentence("hint.choices", locale, choices=places.get("choices", ""))
+    if code in ("unit_unknown", "currency_not_accepted"):
+        return sentence("hint.units" if code == "unit_unknown" else "hint.choices", locale, **places)
     if code in _NO_EXAMPLE or field is None:
         return ""
     choices = choices_of(field.annotation)

@@ -134,6 +134,9 @@ def alternatives(annotation: Any, metadata: Iterable[Any] = ()) -> Iterator[tupl
     elif isinstance(annotation, TypeVar):
         for one in annotation.__constraints__ or (annotation.__bound__ or Any,):
             yield from alternatives(one, metadata)
+    elif getattr(annotation, "__pydantic_root_model__", False):
+        for root in fields_of(annotation).values():
+            yield from alternatives(root.annotation, (*root.metadata, *metadata))
     elif hasattr(annotation, "__supertype__"):  # NewType
         yield from alternatives(annotation.__supertype__, metadata)
     elif hasattr(annotation, "__value__"):  # type X = …

@@ -49,21 +49,7 @@ def parse_json(
         raise invalid(problem("too_large" if len(body) else "unreadable", locale))
     if _depth_beyond(data, max_depth):
         raise invalid(problem("too_deep", locale))
-    try:
-        found = json.loads(
-            data.decode("utf-8"),
-            object_pairs_hook=_unique,
-            parse_constant=_constant,
-            parse_int=lambda text: _whole(text, max_digits),
-            parse_float=lambda text: _fraction(text, max_digits),
-        )
-    except _Refused as refused:
-        name = shown(refused.name)
-        raise invalid(
-            problem(refused.code, locale, field=name, **({"label": quoted(refused.name)} if name else {}))
-        ) from None
-    except ValueError:  # UnicodeDecodeError and JSONDecodeError; their words are for programmers
-        raise invalid(problem("unreadable", locale)) from None
+    found = _decoded(data, max_digits, locale)
     beyond = check_bounds(
         found,
         max_bytes=2 * max_bytes,
@@ -76,6 +62,22 @@ def parse_json(
     if beyond is not None:
         raise invalid(beyond)
     return found
+
+
+def _decoded(data: bytes, max_digits: int, locale: str) -> Any:
+    try:
+        return json.loads(
+            data.decode("utf-8"),
+            object_pairs_hook=_unique,
+            parse_constant=_constant,
+            parse_int=lambda text: _whole(text, max_digits),
+            parse_float=lambda text: _fraction(text, max_digits),
+        )
+    except _Refused as refused:
+        label = {"label": quoted(refused.name)} if refused.name else {}
+        raise invalid(problem(refused.code, locale, field=shown(refused.name), **label)) from None
+    except ValueError:  # UnicodeDecodeError and JSONDecodeError; their words are for programmers
+        raise invalid(problem("unreadable", locale)) from None
 
 
 def _depth_beyond(data: bytes, deepest: int) -> bool:

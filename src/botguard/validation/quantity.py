@@ -200,7 +200,7 @@ class QuantityRule(ValueRule):
 
     def _check(self, value: Decimal, name: str) -> Quantity:
         if not name and self.default is None:
-            raise fail("quantity_no_unit", units=self._choices())
+            raise fail("quantity_no_unit")
         unit = self._unit(name or self.default or "")
         if unit is None:
             raise fail("unit_unknown", units=self._choices())

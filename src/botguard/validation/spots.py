@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, get_args, get_origin
 
 from botguard.validation.catalogue import label_of, sentence
 from botguard.validation.echo import quoted, shown
-from botguard.validation.fields import Field, alternatives, choices_of, fields_of, is_secret
+from botguard.validation.fields import Field, alternatives, choices_of, fields_of, holds_secret, is_secret
 
 __all__ = ["Spot", "locate"]
 
@@ -24,7 +24,6 @@ class Spot(NamedTuple):
         field: the field itself, where the model declares it.
         parent: the model that it belongs to.
         open: whether what was sent may be shown: the way was understood and nothing on it is secret.
-        union: whether the field takes several types, so that one wrong value has several errors.
     """
 
     path: str
@@ -32,7 +31,6 @@ class Spot(NamedTuple):
     field: Field | None
     parent: Any
     open: bool
-    union: bool
 
 
 def locate(model: Any, location: Sequence[str | int], locale: str) -> Spot:
@@ -41,7 +39,9 @@ def locate(model: Any, location: Sequence[str | int], locale: str) -> Spot:
     for part in location:
         walk.step(part)
     label = ", ".join(walk.labels) or sentence("request", locale)
-    return Spot(".".join(walk.path), label, walk.field, walk.parent, walk.open, len(walk.kinds) > 1)
+    # One value where a model with secrets belongs may well be one of them.
+    shown_to_all = walk.open and not any(holds_secret(kind) for kind in walk.kinds)
+    return Spot(".".join(walk.path), label, walk.field, walk.parent, shown_to_all)
 
 
 class _Walk:
@@ -49,12 +49,13 @@ class _Walk:
         self.locale = locale
         self.path: list[str] = []
         self.labels: list[str] = []
-        self.kinds: list[Any] = [model]
+        self.kinds: list[Any] = []
         self.field: Field | None = None
         self.parent: Any = None
         self.open = True
         #: Whether a name of a union's member may come here: pydantic puts it between the parts.
         self.in_union = False
+        self._enter([model])
 
     def step(self, part: str | int) -> None:
         if part == "[key]" or (isinstance(part, int) and self._into_item(part)):
@@ -64,8 +65,7 @@ class _Walk:
         if self.in_union:
             self._into_branch(part)
             return
-        # A name that no model declares: an extra one that was sent, or something this walk does not
-        # understand.
+        # A name that no model declares: an extra one that was sent, or something this walk does not understand.
         name = shown(part, _LONGEST)
         self.path.append(name)
         self.labels.append(quoted(part))
@@ -119,9 +119,11 @@ class _Walk:
 
     def _into_branch(self, tag: str | int) -> None:
         """The name of a union's member: no part of what was sent, but it tells which model is meant."""
-        meant = [kind for kind in self.kinds if getattr(kind, "__name__", None) == tag or _is_tagged(kind, tag)]
-        if meant:
-            self.kinds, self.in_union = meant, False
+        models = [kind for kind in self.kinds if fields_of(kind)]
+        meant = [kind for kind in models if getattr(kind, "__name__", None) == tag or _is_tagged(kind, tag)]
+        self.kinds = meant or self.kinds
+        # Only names that pydantic has put together ("tagged-union[…]") are followed by another.
+        self.in_union = not meant and "[" in str(tag)
 
 
 def _is_tagged(kind: Any, tag: str | int) -> bool:

@@ -23,7 +23,7 @@ class ValueRule(Rule):
     #: Names of the two parts in JSON.
     parts: ClassVar[tuple[str, str]]
 
-    def schema_for(self, source: Any, handler: Callable[[Any], CoreSchema]) -> CoreSchema:  # noqa: ARG002 - the hook's signature
+    def schema_for(self, source: Any, handler: Callable[[Any], CoreSchema]) -> CoreSchema:
         from pydantic_core import core_schema
 
         self._check_source(source)

@@ -33,9 +33,7 @@ class MemoryApprovals:
                 return known
             if known is not None:
                 del self._requests[known.token]
-            made = request._replace(
-                expires_at=self._time() + lifetime, state=ApprovalState.OPEN, spent_on=""
-            )
+            made = request._replace(expires_at=self._time() + lifetime, state=ApprovalState.OPEN, spent_on="")
             self._requests[made.token] = made
             self._subjects[made.subject] = made.token
             return made

@@ -102,7 +102,7 @@ class Text:
         tinted = self._tint(f"{status:<20}", _TINTS.get(answer.status, ""))
         self.line(f"  {entry.after:5.2f} s  {entry.who:<6} {entry.sent:<23} {tinted} {first}".rstrip())
         for more in rest:
-            self.line(" " * 62 + more)
+            self.line(" " * 63 + more)
 
     def opening(self, database: str) -> None:
         """What this is."""
@@ -149,6 +149,8 @@ class Text:
             query = "SELECT command, actor, status, reasons, attempts FROM botguard_events"
             self.line(f'  sqlite3 {shlex.quote(kept_at)} "{query}"')
             self.line("      who asked for what, and how it ended")
+            self.line(f"  cat {shlex.quote(kept_at + '.effects.jsonl')}")
+            self.line("      what happened outside, in the order system")
         self.line(f"  {botguard} demo --json")
         self.line("      the same for a script")
 

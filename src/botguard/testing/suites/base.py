@@ -111,7 +111,7 @@ class StoreSuite:
             made["_store"] = self.make_store()
         return made["_store"]
 
-    def teardown_method(self, method: Any = None) -> None:  # noqa: ARG002 - pytest's own signature
+    def teardown_method(self, method: Any = None) -> None:
         """Close what this test has made; pytest calls it, and ``tearDown`` is the same for unittest."""
         made: dict[str, Any] = self.__dict__
         if "_store" in made:
