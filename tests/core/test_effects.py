@@ -482,8 +482,22 @@ def test_external_inside_an_open_unit_of_work_is_refused(till: Till) -> None:
 
     till.end = nest
     assert till.run().ok
-    assert (inner[0].status, reasons(inner[0])) == (Status.UNAVAILABLE, ["host_transaction_open"])
+    assert (inner[0].status, reasons(inner[0])[0]) == (Status.UNAVAILABLE, "host_transaction_open")
     assert charged == []
+
+
+@pytest.mark.xfail(reason="AUD-05: SQLite's writer belongs to the open unit, so the event of a nested call is lost")
+def test_a_nested_call_inside_an_open_unit_of_work_leaves_its_event(till: Till) -> None:
+    @till.guard.command("orders.show", effects="read")
+    def show(order: Order) -> str:
+        return "shown"
+
+    def nest(run: int) -> None:
+        assert till.guard.run("orders.show", {"order_id": "A1"}, context=ctx()).ok
+
+    till.end = nest
+    assert till.run().ok
+    assert sorted(event.command for event in till.storage.events.tail()) == ["orders.sell", "orders.show"]
 
 
 # ── wiring ──────────────────────────────────────────────────────────────────────────────────────────────────

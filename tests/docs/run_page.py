@@ -25,9 +25,7 @@ def main(page: Path) -> int:
             continue
         printed = run(block, page, names)
         if block.output is not None and printed.strip() != block.output.strip():
-            print(
-                f"{page.name}:{block.line}: it printed\n{printed}\nand the page shows\n{block.output}", file=sys.stderr
-            )
+            sys.stderr.write(f"{page.name}:{block.line}: it printed\n{printed}\nand the page shows\n{block.output}\n")
             return 1
     return 0
 

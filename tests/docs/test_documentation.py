@@ -23,7 +23,12 @@ WITH_CODE = [page for page in pages() if any(not block.not_run for block in bloc
 def run(*command: str | Path, cwd: Path) -> str:
     """Run Python in a folder; returns what it printed."""
     done = subprocess.run(
-        [sys.executable, "-W", "error", *map(str, command)], cwd=cwd, capture_output=True, text=True, timeout=60
+        [sys.executable, "-W", "error", *map(str, command)],
+        cwd=cwd,
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=60,
     )
     assert done.returncode == 0, done.stderr
     return done.stdout

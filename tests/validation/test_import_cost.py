@@ -54,16 +54,17 @@ def test_the_check_of_imports_sees_one() -> None:
         check_light(loaded("import phonenumbers"))
 
 
-def test_every_public_name_is_there() -> None:
-    from botguard.validation import names
+def test_a_name_loads_its_own_part_only() -> None:
+    modules = loaded("from botguard.validation import Phone")
+    assert "botguard.validation.phone" in modules
+    assert not {f"botguard.validation.{part}" for part in PARTS if part != "phone"} & modules
 
-    assert (
-        botguard.validation.__all__
-        == names.__all__
-        == sorted(names.__all__, key=lambda name: (name[0].islower(), name))
-    )
-    for name in botguard.validation.__all__:
-        assert getattr(botguard.validation, name) is getattr(names, name)
-        assert name in dir(botguard.validation)
+
+def test_every_public_name_is_there() -> None:
+    package = botguard.validation
+    assert package.__all__ == sorted(package._HOMES, key=lambda name: (name[0].islower(), name))
+    for name in package.__all__:
+        assert getattr(package, name) is not None
+        assert name in dir(package)
     with pytest.raises(AttributeError, match="has no attribute 'Fone'"):
-        botguard.validation.Fone  # noqa: B018
+        package.Fone  # noqa: B018

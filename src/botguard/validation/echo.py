@@ -7,6 +7,7 @@ import math
 import re
 import unicodedata
 from decimal import Decimal
+from functools import cache
 from typing import Any
 
 __all__ = ["echo", "for_people", "quoted", "shown"]
@@ -56,21 +57,25 @@ def _as_text(value: Any, longest: int) -> str:
     return str(value)
 
 
-#: What only programs say. Words that people say too ("type", "list", "object", "key") are not here.
-_JARGON = re.compile(
-    r"""\b(?: None | NoneType | NaN | [A-Z]\w+(?:Error|Exception) | (?i:
-      pydantic | traceback | exception | stack\s?trace | assertion | null | str | int | dict | bool | tuple | bytes
-    | enum | datetime | boolean | integer | json | utf-?8 | codec | args | kwargs | attribute | argument | iterable
-    | callable | subscriptable | unhashable | hashable | unpack | isoformat | strptime | substring | regex
-    | instance\s+of | not\s+in\s+list | index\s+out\s+of | out\s+of\s+range\s+for | math\s+domain | base\s10
-    | does\s+not\s+match\s+format | invalid\s+literal | could\s+not\s+convert | badly\s+formed | hexadecimal
-    | validat(?:or|ion)\s+error | value\s+error | field\s+required | input\s+should | [a-z]+error ) ) \b
-    | \b__\w+__ | \b0x[0-9a-f]+ | type= | \w\(\) | \w+['"]?\s object\b | <\w+ | \d\.\.\d | [{}\\] """,
-    re.VERBOSE,
-)
 _LONGEST_SENTENCE = 300
+
+
+@cache
+def _jargon() -> re.Pattern[str]:
+    # Words that people say too ("type", "list", "object", "key") are not here.
+    return re.compile(
+        r"""\b(?: None | NoneType | NaN | [A-Z]\w+(?:Error|Exception) | (?i:
+          pydantic | traceback | exception | stack\s?trace | assertion | null | str | int | dict | bool | tuple | bytes
+        | enum | datetime | boolean | integer | json | utf-?8 | codec | args | kwargs | attribute | argument | iterable
+        | callable | subscriptable | unhashable | hashable | unpack | isoformat | strptime | substring | regex
+        | instance\s+of | not\s+in\s+list | index\s+out\s+of | out\s+of\s+range\s+for | math\s+domain | base\s10
+        | does\s+not\s+match\s+format | invalid\s+literal | could\s+not\s+convert | badly\s+formed | hexadecimal
+        | validat(?:or|ion)\s+error | value\s+error | field\s+required | input\s+should | [a-z]+error ) ) \b
+        | \b__\w+__ | \b0x[0-9a-f]+ | type= | \w\(\) | \w+['"]?\s object\b | <\w+ | \d\.\.\d | [{}\\] """,
+        re.VERBOSE,
+    )
 
 
 def for_people(text: str) -> bool:
     """True for one line of plain words; a doubt counts against it, and a general sentence is said instead."""
-    return bool(text.strip()) and len(text) <= _LONGEST_SENTENCE and text.isprintable() and not _JARGON.search(text)
+    return bool(text.strip()) and len(text) <= _LONGEST_SENTENCE and text.isprintable() and not _jargon().search(text)
