@@ -79,7 +79,7 @@ format: $(VENV)/.dev  ## lay the code out and mend what ruff can
 	@$(BIN)/ruff format --quiet .
 
 bench: $(BENCH_VENV)/.bench  ## measure, in an environment of its own
-	@$(BENCH_VENV)/bin/python -m benchmarks
+	@$(BENCH_VENV)/bin/python -m benchmarks --write
 
 soak: $(VENV)/.dev  ## the tests that run for minutes
 	@$(BIN)/python -m pytest -q -m soak

@@ -73,7 +73,7 @@ def test_it_works_in_wal_mode_with_the_sync_asked_for(path):
 
 @pytest.mark.parametrize("arguments", [{"path": ":memory:"}, {"path": ""}, {"path": "x.db", "synchronous": "OFF"}])
 def test_what_cannot_keep_promises_is_refused(arguments):
-    with pytest.raises(ConfigurationError, match="BG143"):
+    with pytest.raises(ConfigurationError, match="BG145"):
         SqliteStorage(**arguments)
 
 

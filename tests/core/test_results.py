@@ -68,7 +68,7 @@ def same(one: Any, other: Any) -> bool:
     """Equal, and of one type all the way down."""
     if type(one) is not type(other):
         return False
-    if isinstance(one, float | Decimal) and one != one:  # noqa: PLR0124 - NaN is the one value that is not itself
+    if (isinstance(one, float) and math.isnan(one)) or (isinstance(one, Decimal) and one.is_nan()):
         return str(one) == str(other)
     if isinstance(one, list | tuple):
         return len(one) == len(other) and all(map(same, one, other))
@@ -226,7 +226,7 @@ values = st.recursive(
 )
 
 
-@settings(max_examples=400)
+@settings(max_examples=200)
 @given(values)
 def test_a_codec_gives_back_what_it_took_or_refuses(value: Any) -> None:
     codec = ResultCodec()
@@ -303,7 +303,7 @@ def test_an_error_that_cannot_be_rebuilt_is_replayed_as_its_text(error: Exceptio
 def test_a_subclass_of_rejected_keeps_its_words_for_the_person() -> None:
     first, again = failed_twice(SoldOut("All gone.", "sold_out"))
     assert first.message() == "All gone."
-    assert isinstance(again.error, Rejected | ReplayedFailure)
+    assert type(again.error) is Rejected  # its class is not declared, so it cannot be rebuilt
     assert again.message() == "All gone."
 
 

@@ -13,6 +13,7 @@ import pytest
 from faultkit import (
     ALL_OVER,
     ALLOWED,
+    COMMAND,
     FLAVOURS,
     STORES,
     Broken,
@@ -123,6 +124,9 @@ class Scan:
         events = [e for e in await view.events.tail(50) if e.actor == user and e.kind == "run"]
         if len(events) != 1:
             broken.append(f"{len(events)} terminal events: {[e.status for e in events]}")
+        counted = sum(scene.guard.metrics.totals()[COMMAND]["statuses"].values())
+        if counted != 1:
+            broken.append(f"counted {counted} times")
         broken += await self._allowance(scene, user, order, charged=bool(began))
         self.clock.advance(ALL_OVER)
         broken += await self._redelivery(scene, order, user, happened, state)
@@ -334,3 +338,32 @@ async def _after_some_turns(gate: asyncio.Event) -> None:
     for _ in range(300):
         await asyncio.sleep(0)
     gate.set()
+
+
+def test_counted_refusals_are_not_lost_with_the_caller_who_writes_them_down(tmp_path: Path) -> None:
+    """Refusals beyond the first few a minute become one summary each; a later caller's run stores it."""
+
+    async def written(*at: int) -> tuple[CancelAt[Outcome], list[int]]:
+        clock = FakeClock()
+        inner = STORES["loose"](clock, tmp_path)
+        scene = Scene(FaultyStorage(inner, suspend), clock, "external", "denied", colour="async", limits=[])
+        for user in ("u1", "u2", "u3"):
+            for number in range(8):
+                assert (await scene.run_async(f"x{number}", user)).status is Status.DENIED
+        clock.advance(61)
+        run = CancelAt(scene.run_async("o1", "u4"), *at)
+        try:
+            await run
+        except asyncio.CancelledError:
+            await scene.run_async("o2", "u4")
+        return run, sorted(event.count for event in inner.events.tail() if event.kind == "refusals")
+
+    async def scan() -> None:
+        for at in count(1):
+            run, counts = await written(at)
+            hold([f"summaries of {counts} refusals"] if counts != [3, 3, 3] else [], at)
+            if not run.delivered:
+                assert at > 12, "vacuous"
+                return
+
+    asyncio.run(scan())

@@ -13,6 +13,7 @@ import pytest
 from faultkit import (
     ALL_OVER,
     ALLOWED,
+    COMMAND,
     FLAVOURS,
     STORES,
     Broken,
@@ -111,6 +112,9 @@ class Scan:
         # Whether an event that was on its way arrived nobody can tell, and a second one would be worse than none.
         if len(events) != 1 and not (where == "before events.append" and not events):
             broken.append(f"{len(events)} terminal events: {[e.status for e in events]}")
+        counted = sum(scene.guard.metrics.totals()[COMMAND]["statuses"].values())
+        if counted != 1:
+            broken.append(f"counted {counted} times")
         broken += self._allowance(scene, where, user, order, charged=bool(began))
         self.clock.advance(ALL_OVER)
         return broken + self._redelivery(scene, order, user, happened, state)

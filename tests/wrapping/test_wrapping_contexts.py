@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from contextvars import copy_context
+from contextvars import ContextVar, copy_context
 from typing import Any
 
 import pytest
@@ -254,6 +254,30 @@ def test_run_async_of_a_sync_handler_runs_in_a_thread_as_the_caller() -> None:
         assert (await guard.run_async("outer", {})).value[:2] == ["cleo", "cleo"]
 
     run(main())
+
+
+#: A host's own, such as the request that its logging speaks of.
+REQUEST: ContextVar[str] = ContextVar("request", default="none")
+
+
+def test_run_async_of_a_sync_handler_sees_the_hosts_context_variables() -> None:
+    guard = make_guard()
+
+    @guard.command("sees")
+    def sees(payload: dict[str, Any]) -> str:
+        seen = REQUEST.get()
+        REQUEST.set("changed in the thread")
+        return seen
+
+    async def main() -> None:
+        REQUEST.set("r-17")
+        assert (await guard.run_async("sees", {}, context=ANN)).value == "r-17"
+        assert REQUEST.get() == "r-17", "the thread works on a copy"
+
+    run(main())
+    REQUEST.set("r-18")
+    assert guard.run("sees", {}, context=ANN).value == "r-18"
+    assert REQUEST.get() == "changed in the thread", "a plain call is the caller's own context"
 
 
 def test_current_outside_a_handler() -> None:

@@ -129,7 +129,8 @@ def _tag(value: Any) -> Any:
         if all(type(k) is str for k in value) and "$" not in value:
             return {k: _tag(v) for k, v in value.items()}
         return {"$": "m", "v": [[_tag(k), _tag(v)] for k, v in value.items()]}
-    if kind is dt.datetime and value.tzinfo is not None and type(value.tzinfo) is not dt.timezone:
+    zone = value.tzinfo if kind is dt.datetime or kind is dt.time else None
+    if zone is not None and type(zone) is not dt.timezone:
         raise TypeError("a named time zone does not come back as the same zone")
     if kind not in _TAGGED:
         raise TypeError(kind.__name__)
@@ -154,6 +155,8 @@ def encode_error(error: BaseException) -> bytes:
     """A final failure as bytes: class, text and, where they are plain data, its arguments. Bounded."""
     kind = type(error)
     body: dict[str, Any] = {"kind": f"{kind.__module__}.{kind.__qualname__}", "text": str(error)[:2000]}
+    if isinstance(error, Rejected):
+        body["said"] = [str(error.message)[:2000], str(error.code)[:200]]
     args = (error.message, error.code) if type(error) is Rejected else error.args
     try:
         text = json.dumps(_tag(list(args)))
@@ -174,4 +177,6 @@ def decode_error(data: bytes, known: tuple[type[Exception], ...]) -> Exception:
                 return kind(*_untag(body["args"]))
             except Exception:  # noqa: BLE001 - a host's constructor may refuse anything; the text still tells
                 break
+    if "said" in body:  # a subclass that nobody declared: its words, for the person, are still a refusal's
+        return Rejected(*body["said"])
     return ReplayedFailure(body["kind"], body["text"])

@@ -42,7 +42,8 @@ class RefusalLog:
 
     def take_due(self, limit: int = 4) -> list[tuple[tuple[str, str, str, str], int]]:
         """A few summaries of past minutes that are still to be written."""
-        taken, self.due = self.due[:limit], self.due[limit:]
+        taken = self.due[:limit]
+        del self.due[:limit]
         return taken
 
     def flush(self) -> list[tuple[tuple[str, str, str, str], int]]:

@@ -44,12 +44,14 @@ class Record:
             call.view = None  # call and view refer to each other: without this, every run would wait for the collector
         if not call.audited or call.notes:  # otherwise it was sealed when its event went out with the completion
             seal(call, outcome)
-        if not call.audited and (outcome.status not in _REFUSED or self._refused(call, outcome)):
-            await self._append(call, outcome, event_of(call, outcome))
-        if self._refusals.due:
-            await self._summaries(call)
-        for meter in self._meters:
-            meter.observe(self._command, outcome)
+        try:
+            if not call.audited and (outcome.status not in _REFUSED or self._refused(call, outcome)):
+                await self._append(call, outcome, event_of(call, outcome))
+            if self._refusals.due:
+                await self._summaries(call)
+        finally:  # cancelled while its event was written: it counts all the same
+            for meter in self._meters:
+                meter.observe(self._command, outcome)
         return outcome
 
     def _refused(self, call: Call, outcome: Outcome) -> bool:
@@ -74,11 +76,12 @@ class Record:
             outcome.reasons = (*outcome.reasons, Reason.AUDIT_LOST)
 
     async def _summaries(self, call: Call) -> None:
-        for (org, actor, command, reason), count in self._refusals.take_due():
-            outcome = Outcome(Status.DENIED)
-            event = event_of(call, outcome, "refusals", count)
-            event = event._replace(org=org, actor=actor, person="", command=command, reasons=reason, key="", shadow="")
-            await self._append(call, outcome, event)
+        for _ in range(4):  # one by one, so that a cancellation loses none
+            for (org, actor, command, reason), count in self._refusals.take_due(1):
+                outcome = Outcome(Status.DENIED)
+                event = event_of(call, outcome, "refusals", count)
+                event = event._replace(org=org, actor=actor, person="", command=command, reasons=reason, key="", shadow="")
+                await self._append(call, outcome, event)
 
     async def _interrupted(self, call: Call, error: BaseException) -> None:
         """Cancelled or interrupted: one terminal event all the same, then the interruption goes on."""

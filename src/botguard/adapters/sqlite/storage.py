@@ -140,14 +140,14 @@ def _checked(path: str | os.PathLike[str], synchronous: str) -> str:
     name = os.fspath(path)
     if name in ("", ":memory:"):
         raise ConfigurationError(
-            "BG143",
+            "BG145",
             f"SqliteStorage({name!r}) names no file",
             why="a database in memory belongs to one connection: no other thread or process would see a claim",
             fix="name a file, or use MemoryStorage",
         )
     if synchronous not in ("FULL", "NORMAL"):
         raise ConfigurationError(
-            "BG143",
+            "BG145",
             f"SqliteStorage(synchronous={synchronous!r}) is neither 'FULL' nor 'NORMAL'",
             why="with less, a crash could damage the file",
             fix="write synchronous='FULL'",
