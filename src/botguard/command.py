@@ -157,6 +157,13 @@ def _effect_problems(c: Command, wrong: Callable[..., ConfigurationError]) -> It
             "move errors that only come before the effect to Retry(before_effect=…), or declare "
             'effects="idempotent" if the handler may run twice with the same key',
         )
+    if c.effects is Effects.READ and c.must_audit:
+        yield wrong(
+            "BG124",
+            "it is must_audit, but a read has no claim to hold the event before it starts",
+            "the read would happen although its trail could not be kept",
+            'declare effects="idempotent"',
+        )
     if c.effects is Effects.READ and c.reconcile is not None:
         yield wrong("BG104", "a read has nothing to reconcile", fix="drop reconcile=, or declare its effects")
 

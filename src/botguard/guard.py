@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any, TypeVar, Unpack
 
+from botguard.answering import declining, ending_with
 from botguard.command import CommandOptions, CommandRegistry, Declaration, default_registry, make_command
 from botguard.errors import ConfigurationError, StoreUnavailable
 from botguard.explaining import Verdict, described, verdicts
@@ -18,11 +19,12 @@ from botguard.housekeeping import apply_spool, purge
 from botguard.invocation import Context, running
 from botguard.limiter import LocalLimiter
 from botguard.options import Breaker, Check
-from botguard.outcome import Outcome, Reason, Status
-from botguard.pipeline.call import Call, closed, refusal
+from botguard.outcome import Outcome, Status
+from botguard.pipeline.call import Call
 from botguard.pipeline.runners import run_sync
+from botguard.pipeline.stage import Proceed
 from botguard.plan import UNKNOWN, Parts, Plan, compile_plan, unknown_plan
-from botguard.ports.approvals import ApprovalRequest, ApprovalState
+from botguard.ports.approvals import ApprovalRequest
 from botguard.ports.storage import Storage
 from botguard.runtime import AsyncRuntime, SyncRuntime, SystemClock, in_thread, is_loop_running, run_alone
 from botguard.stages.breaker import BreakerGate
@@ -315,83 +317,68 @@ class Guard:
             context: of the person who answers; only the requester's answer counts.
             payload: needed again only for commands with secret fields, which are not stored while waiting.
         """
-        try:
-            request = self._request(self._parts.storage.approvals.by_token(token))
-        except StoreUnavailable as error:
-            return closed(error)
-        plan, call = self._resumed(request, context, payload, sync=True)
-        return run_sync(plan.entry, call)
+        found: Any = self._look_up(self._parts.storage, token)
+        entry, call = self._confirming(self._at_once(found), context, payload, sync=True)
+        return run_sync(entry, call)
 
     async def confirm_async(self, token: str, *, context: Context, payload: Any = None) -> Outcome:
         """``confirm`` for async handlers; sync ones run in a thread."""
-        storage = self._parts.storage.for_async() or self._parts.storage
-        try:
-            found: Any = storage.approvals.by_token(token)
-            request = await found if hasattr(found, "__await__") else found
-        except StoreUnavailable as error:
-            return closed(error)
-        plan, call = self._resumed(request, context, payload, sync=False)
-        return await (in_thread(run_sync, plan.entry, call) if plan.sync else plan.entry(call))
-
-    @staticmethod
-    def _request(found: Any) -> ApprovalRequest | None:
-        if hasattr(found, "__await__"):
-            raise ConfigurationError("BG165", "this storage is asynchronous", fix="await guard.confirm_async(...)")
-        return found  # type: ignore[no-any-return]
-
-    def _resumed(
-        self, request: ApprovalRequest | None, context: Context, payload: Any, sync: bool
-    ) -> tuple[Plan, Call]:
-        context_given(context, "context= is", needed=True)
-        declaration = self.registry.get(request.command) if request is not None else None
-        if request is None or declaration is None or request.org != context.org:
-            plan = self._unknown_plan(sync)
-            return plan, self._edge_call(plan, None, context)
-        plan = self._plan(request.command)
-        raw = json.loads(request.payload) if request.payload is not None and payload is None else payload
-        call = self._edge_call(plan, raw, context, None, request)
-        call.row_key = request.key
-        return plan, call
+        found: Any = self._look_up(self._parts.storage.for_async() or self._parts.storage, token)
+        entry, call = self._confirming(await _settled(found), context, payload, sync=False)
+        return await (in_thread(run_sync, entry, call) if call.plan.sync else entry(call))
 
     def decline(self, token: str, *, context: Context) -> Outcome:
         """The requester says no: the request is closed, and a repeated delivery is told so."""
-        context_given(context, "context= is", needed=True)
-        try:
-            request = self._request(self._parts.storage.approvals.by_token(token))
-            if request is None or request.org != context.org:
-                return refusal(Status.DENIED, Reason.CONFIRMATION_INVALID)
-            plan = self._plan(request.command)
-            return run_sync(lambda c: self._declined(plan, c, request), plan.call({}, context, None, None, None))
-        except StoreUnavailable as error:
-            return closed(error)
+        found: Any = self._look_up(self._parts.storage, token)
+        entry, call = self._declining(self._at_once(found), context, sync=True)
+        return run_sync(entry, call)
 
     async def decline_async(self, token: str, *, context: Context) -> Outcome:
         """``decline`` for async handlers and storages."""
-        context_given(context, "context= is", needed=True)
-        storage = self._parts.storage.for_async() or self._parts.storage
-        try:
-            found: Any = storage.approvals.by_token(token)
-            request: Any = await found if hasattr(found, "__await__") else found
-            if request is None or request.org != context.org:
-                return refusal(Status.DENIED, Reason.CONFIRMATION_INVALID)
-            plan = self._plan(request.command)
-            return await self._declined(plan, plan.call({}, context, None, None, None), request)
-        except StoreUnavailable as error:
-            return closed(error)
+        found: Any = self._look_up(self._parts.storage.for_async() or self._parts.storage, token)
+        entry, call = self._declining(await _settled(found), context, sync=False)
+        return await (in_thread(run_sync, entry, call) if call.plan.sync else entry(call))
 
     @staticmethod
-    async def _declined(plan: Plan, call: Call, request: ApprovalRequest) -> Outcome:
-        refused: Any = plan.by_name["authorize"].check(call)  # type: ignore[union-attr]
-        if hasattr(refused, "__await__"):
-            refused = await refused
-        if refused is not None or call.person != request.person:
-            return refused or refusal(Status.DENIED, Reason.CONFIRMATION_INVALID)
-        decided: Any = call.stores.approvals.decide(request.token, ApprovalState.DECLINED)
-        if hasattr(decided, "__await__"):
-            decided = await call.bridge(decided)
-        if decided is None or decided.state is not ApprovalState.DECLINED:
-            return refusal(Status.DENIED, Reason.CONFIRMATION_EXPIRED)
-        return refusal(Status.DENIED, Reason.CONFIRMATION_DECLINED)
+    def _look_up(storage: Storage, token: str) -> Any:
+        """The request of a token, an awaitable for it, or the error of a store that is down."""
+        try:
+            return storage.approvals.by_token(token)
+        except StoreUnavailable as error:
+            return error
+
+    @staticmethod
+    def _at_once(found: Any) -> Any:
+        if hasattr(found, "__await__"):
+            found.close()
+            raise ConfigurationError("BG165", "this storage is asynchronous", fix="await the guard's _async methods")
+        return found
+
+    def _asked(self, found: Any, context: Context) -> bool:
+        """True if the found request is one of this org's, of a command that still exists."""
+        context_given(context, "context= is", needed=True)
+        return isinstance(found, ApprovalRequest) and found.org == context.org and found.command in self.registry
+
+    def _confirming(self, found: Any, context: Context, payload: Any, sync: bool) -> tuple[Proceed, Call]:
+        if not self._asked(found, context):
+            return self._leading_nowhere(found, context, sync)
+        plan = self._plan(found.command)
+        raw = json.loads(found.payload) if found.payload is not None and payload is None else payload
+        call = self._edge_call(plan, raw, context, None, found)
+        call.row_key = found.key
+        return plan.entry, call
+
+    def _declining(self, found: Any, context: Context, sync: bool) -> tuple[Proceed, Call]:
+        if not self._asked(found, context):
+            return self._leading_nowhere(found, context, sync)
+        plan = self._plan(found.command)
+        return declining(plan, found), plan.call({}, context, None, None, None)
+
+    def _leading_nowhere(self, found: Any, context: Context, sync: bool) -> tuple[Proceed, Call]:
+        """A token that nothing is known of is refused and recorded like an unknown command."""
+        plan = self._unknown_plan(sync)
+        entry = ending_with(plan, found) if isinstance(found, StoreUnavailable) else plan.entry
+        return entry, self._edge_call(plan, None, context)
 
     # -- looking --------------------------------------------------------------------------------------------------
 
@@ -456,6 +443,13 @@ class Guard:
             ConfigurationError: if the storage is asynchronous.
         """
         return apply_spool(self._parts.storage, self._parts.spool)
+
+
+async def _settled(found: Any) -> Any:
+    try:
+        return await found if hasattr(found, "__await__") else found
+    except StoreUnavailable as error:
+        return error
 
 
 def guarded(

@@ -130,7 +130,7 @@ class Check:
 
     ``function`` takes the running :class:`~botguard.Invocation` and returns None when all is well; else a reason: a code
     of the host's ("order_closed"), a :class:`~botguard.Detail`, a list of them, or ``Ask(...)`` to have the requester
-    confirm. ``stage`` is ``visibility`` (also before a replay is shown), ``context``, ``consistency`` or ``predict``.
+    confirm. ``stage`` is ``visibility`` (asked before a replay too), ``context``, ``consistency`` or ``predict``.
     """
 
     function: Callable[..., Any]

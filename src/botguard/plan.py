@@ -117,6 +117,13 @@ class Plan:
         self.runnable = self.shape.runnable
         self.entry = compose(stages, self.command.modes, last)
 
+    def _inherited(self, call: Call, handle: Any) -> Any:
+        """What a call inside an open unit of work does with it: a transactional one joins it, a read writes its event
+        there (another connection would wait for a lock that this very thread holds)."""
+        if self.command.effects is Effects.READ and self.storage.work is not None:
+            call.stores = self.storage.joined(handle)
+        return handle if self.command.effects is Effects.TRANSACTIONAL else None
+
     def joined(self, session: Any) -> Storage:
         """The stores inside the host's open transaction.
 
@@ -152,8 +159,8 @@ class Plan:
             call.parent = parent
             if parent.deadline_at is not None and (call.deadline_at is None or parent.deadline_at < call.deadline_at):
                 call.deadline_at = parent.deadline_at
-            if session is None and parent.unit is not None and self.command.effects is Effects.TRANSACTIONAL:
-                session = parent.unit.handle
+            if session is None and parent.unit is not None:
+                session = self._inherited(call, parent.unit.handle)
         if session is not None:
             call.stores = self.joined(session)
         return call
@@ -354,6 +361,7 @@ class _Builder:
             LimitStage(command, self.storage.limits, local) if command.limits else None,
             LookAgain(self.meeting) if claims else None,
             Policy(policies) if policies is not None and policies.concerns(command.name) else None,
+            self._checks("visibility"),
             self._checks("context"),
             self._checks("consistency"),
             self._checks("predict"),

@@ -35,7 +35,8 @@ class FileSpool:
             # One write() to an O_APPEND descriptor: lines of several processes never mix.
             descriptor = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
             try:
-                os.write(descriptor, line)
+                if os.write(descriptor, line) != len(line):
+                    raise OSError(f"{self.path}: only a part of the record fitted")
                 os.fsync(descriptor)
             finally:
                 os.close(descriptor)

@@ -7,7 +7,7 @@ from bisect import bisect_right
 from collections import deque
 from typing import Any
 
-from botguard.outcome import Outcome, Status
+from botguard.outcome import Outcome, Reason, Status
 
 __all__ = ["BUCKETS", "CommandMeter", "Series"]
 
@@ -22,7 +22,18 @@ _BATCH = 1024
 class Series:
     """One command's numbers: every one exists at zero from registration. Read them after ``fold``."""
 
-    __slots__ = ("buckets", "degraded", "fresh", "lock", "module", "replayed", "retries", "seconds", "statuses")
+    __slots__ = (
+        "buckets",
+        "degraded",
+        "fresh",
+        "lock",
+        "module",
+        "rejected",
+        "replayed",
+        "retries",
+        "seconds",
+        "statuses",
+    )
 
     def __init__(self, module: str) -> None:
         self.module = module
@@ -30,14 +41,14 @@ class Series:
         self.statuses = dict.fromkeys(Status, 0)
         self.buckets = [0] * (len(BUCKETS) + 1)
         self.seconds = 0.0
-        self.replayed = self.retries = self.degraded = 0
+        self.replayed = self.retries = self.degraded = self.rejected = 0
         #: Durations by status that are not counted yet: appending is one atomic step, without a lock.
         self.fresh: dict[Status, deque[float]] = {status: deque() for status in Status}
 
     @property
     def failures(self) -> int:
-        """Runs that ended failed, unknown or unavailable."""
-        return sum(self.statuses[status] for status in _FAILURES)
+        """Runs that ended failed, unknown or unavailable; a business refusal is none."""
+        return sum(self.statuses[status] for status in _FAILURES) - self.rejected
 
     def fold(self) -> None:
         """Count what is fresh; called when there is much of it, and before anybody reads."""
@@ -76,8 +87,9 @@ class CommandMeter:
         fresh.append(outcome.duration)
         if len(fresh) >= _BATCH:
             series.fold()
-        if outcome.replayed or outcome.degraded or outcome.attempts > 1:
+        if outcome.replayed or outcome.degraded or outcome.attempts > 1 or outcome.status is Status.FAILED:
             with series.lock:
+                series.rejected += Reason.REJECTED in outcome.reasons
                 series.degraded += outcome.degraded
                 series.replayed += outcome.replayed
                 if not outcome.replayed and outcome.attempts > 1:

@@ -156,7 +156,7 @@ def encode_error(error: BaseException) -> bytes:
     kind = type(error)
     body: dict[str, Any] = {"kind": f"{kind.__module__}.{kind.__qualname__}", "text": str(error)[:2000]}
     if isinstance(error, Rejected):
-        body["said"] = [str(error.message)[:2000], str(error.code)[:200]]
+        body["said"] = [str(getattr(error, "message", error))[:2000], str(getattr(error, "code", "rejected"))[:200]]
     args = (error.message, error.code) if type(error) is Rejected else error.args
     try:
         text = json.dumps(_tag(list(args)))

@@ -23,6 +23,7 @@ ORDER: tuple[Place, ...] = (
     Place("limit", "before policies and checks: they cost look-ups, and abuse is to be cheap"),
     Place("look again", "inside the limits: a refusal that crosses a finished twin becomes its replay, refunded"),
     Place("policy", "rules first, since they need no business state"),
+    Place("visibility", "what the caller may not see is not found, on a first run as before a replay"),
     Place("context", "does the subject exist, in the right state?"),
     Place("consistency", "do the invariants hold? They assume that the subject exists"),
     Place("predict", "last look: forecasts assume that the call itself makes sense"),

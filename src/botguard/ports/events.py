@@ -15,7 +15,7 @@ class Event(NamedTuple):
     Args:
         id: unique, and increasing within one process.
         kind: ``run`` (one guarded call), ``started`` (a ``must_audit`` command is about to run), ``refusals`` (a counted
-            summary of refusals; ``count`` says how many), ``completion_lost``, ``lease_lost``, ``reconciled``.
+            summary of refusals; ``count`` says how many), ``reconciled`` (an unknown effect was found out)
         at: seconds since the epoch, UTC.
         org, actor, person, channel, command: who, from where, what.
         status, reasons: the outcome's; reasons joined by commas.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from typing import Any, Protocol
 
+from botguard.errors import Rejected
 from botguard.invocation import running
 from botguard.outcome import Outcome, Reason, Status
 from botguard.pipeline.call import Call, details_of
@@ -47,7 +48,8 @@ class Handler:
             elif hasattr(value, "__await__"):
                 value = await call.bridge(value)
         except Exception as error:  # noqa: BLE001 - any error of the handler is an outcome, unchanged
-            return Outcome(Status.FAILED, None, error, (Reason.HANDLER_ERROR,), details_of(error))
+            reason = Reason.REJECTED if isinstance(error, Rejected) else Reason.HANDLER_ERROR
+            return Outcome(Status.FAILED, None, error, (reason,), details_of(error))
         finally:
             running.reset(token)
         return Outcome(_SUCCEEDED, value)

@@ -80,7 +80,9 @@ class Record:
             for (org, actor, command, reason), count in self._refusals.take_due(1):
                 outcome = Outcome(Status.DENIED)
                 event = event_of(call, outcome, "refusals", count)
-                event = event._replace(org=org, actor=actor, person="", command=command, reasons=reason, key="", shadow="")
+                event = event._replace(
+                    org=org, actor=actor, person="", command=command, reasons=reason, key="", shadow=""
+                )
                 await self._append(call, outcome, event)
 
     async def _interrupted(self, call: Call, error: BaseException) -> None:
