@@ -42,8 +42,7 @@ from botguard.wrapping import Shape, caller_locals, check_function, wrap
 
 __all__ = ["ALLOW_ALL", "Guard", "Verdict", "guarded"]
 
-#: A handler, or one that is a classmethod already (which is no callable to type checkers).
-F = TypeVar("F", bound="Callable[..., Any] | classmethod[Any, Any, Any]")
+F = TypeVar("F", bound=Callable[..., Any])
 
 #: The Context of the innermost ``acting`` block, and the call inside which that block was opened.
 _acting: ContextVar[tuple[Context | None, Call | None]] = ContextVar("botguard_acting", default=(None, None))
@@ -433,6 +432,16 @@ class Guard:
         """
         return purge(self._parts.storage, batch)
 
+    def flush(self) -> None:
+        """Write the counted summaries of refusals that are still in memory; call it before the process ends."""
+        plan = self._unknown_plan(True)
+        run_sync(_flush(plan), plan.call({}, None, None, None, None))
+
+    async def flush_async(self) -> None:
+        """``flush`` for async storages."""
+        plan = self._unknown_plan(False)
+        await _flush(plan)(plan.call({}, None, None, None, None))
+
     def apply_spool(self) -> int:
         """Write the spooled completions to the store, now that it is back. What it still does not take stays spooled.
 
@@ -443,6 +452,11 @@ class Guard:
             ConfigurationError: if the storage is asynchronous.
         """
         return apply_spool(self._parts.storage, self._parts.spool)
+
+
+def _flush(plan: Plan) -> Proceed:
+    record: Any = plan.by_name["record"]
+    return record.flush  # type: ignore[no-any-return]
 
 
 async def _settled(found: Any) -> Any:
@@ -471,7 +485,7 @@ def _decorator(name: str, options: CommandOptions, registry: CommandRegistry, de
         inner: Any = function
         kind = type(function) if isinstance(function, staticmethod | classmethod) else None
         if kind is not None:
-            inner = function.__func__  # type: ignore[union-attr]
+            inner = function.__func__  # type: ignore[attr-defined]
         inner = check_function(inner, name)
         shape = Shape(inner, local_names, command.request, command.bind)
         declaration = Declaration(command, inner, shape)

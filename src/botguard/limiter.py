@@ -10,6 +10,7 @@ from __future__ import annotations
 import threading
 from array import array
 from bisect import bisect_right
+from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any
 
@@ -21,6 +22,8 @@ __all__ = ["LocalLimiter"]
 
 _GRANTED = Reservation(True)
 _make = tuple.__new__
+#: Fewer names than this are not worth looking for those that are over.
+_MANY = 32
 
 
 class _Counters:
@@ -76,6 +79,8 @@ class _Counters:
     def take(self, bucket: str, time: float, token: str) -> None:
         """Count one call; ``wait`` was asked just before, under the same lock."""
         self.now[bucket] = self.now.get(bucket, 0) + 1
+        if self.stale:
+            self.sweep()
 
     def give_back(self, bucket: str, time: float, taken: float) -> None:
         """Take one call back from the window that it was counted in."""
@@ -103,7 +108,7 @@ class _Log:
 
     def __init__(self, limit: Limit) -> None:
         self.amount, self.window = limit.amount, limit.window
-        self.times: dict[str, array[float]] = {}
+        self.times: OrderedDict[str, array[float]] = OrderedDict()
 
     def wait(self, bucket: str, time: float) -> float:
         """0 if one more call fits, else seconds until it may."""
@@ -126,12 +131,15 @@ class _Log:
         log.append(time)
 
     def _expire(self, time: float) -> None:
-        # Two of the oldest names for each new one keeps the table bounded by the names of about one window.
-        for _ in range(2):
-            oldest = next(iter(self.times), None)
-            if oldest is None or self.times[oldest][-1] > time - self.window:
-                return
-            del self.times[oldest]
+        # Two of the oldest names for each new one keeps the table bounded by the names of about one window. One that is
+        # still in use goes to the end of the row: it must not hide those behind it.
+        times = self.times
+        for _ in range(min(2, len(times))):
+            oldest = next(iter(times))
+            if times[oldest][-1] > time - self.window:
+                times.move_to_end(oldest)
+            else:
+                del times[oldest]
 
     def give_back(self, bucket: str, time: float, taken: float) -> None:
         """Take one call back."""
@@ -164,7 +172,20 @@ class _Slots:
 
     def take(self, bucket: str, time: float, token: str) -> None:
         """Hold one slot."""
-        self.held.setdefault(bucket, {})[token] = time + self.window
+        held = self.held.get(bucket)
+        if held is None:
+            if len(self.held) > _MANY:
+                self._expire(time)
+            held = self.held[bucket] = {}
+        held[token] = time + self.window
+
+    def _expire(self, time: float) -> None:
+        # Slots of lost calls, whose callers never come again: two of the oldest names for each new one.
+        for _ in range(2):
+            oldest = next(iter(self.held))
+            held = self.held.pop(oldest)
+            if any(end > time for end in held.values()):
+                self.held[oldest] = held
 
     def free(self, bucket: str, token: str) -> None:
         """Free one slot."""

@@ -22,11 +22,16 @@ from botguard.pipeline.refusals import RefusalBudget, RefusalLog
 from botguard.pipeline.settle import Settlement
 from botguard.pipeline.stage import Proceed, Stage
 from botguard.ports.access import Authorizer, Directory
+from botguard.ports.approvals import ApprovalStore
+from botguard.ports.events import EventStore
+from botguard.ports.idempotency import IdempotencyStore
+from botguard.ports.limits import LimitStore
 from botguard.ports.policy import PolicyEngine
 from botguard.ports.runtime import Runtime
 from botguard.ports.spool import Spool
 from botguard.ports.storage import COMPLETION_WITH_EVENT, Storage
 from botguard.ports.telemetry import Meter
+from botguard.ports.work import UnitOfWork
 from botguard.stages.authorize import Authorize
 from botguard.stages.breaker import BreakerGate, BreakerStage
 from botguard.stages.checks import Checks
@@ -226,9 +231,15 @@ def _storage_for(storage: Storage, command: Command, sync: bool) -> Storage:
             )
         found = converted
     work = found.work if command.effects is Effects.TRANSACTIONAL else None
-    for port in (found.idempotency, found.events, found.approvals, found.limits, work):
+    for port, protocol in (
+        (found.idempotency, IdempotencyStore),
+        (found.events, EventStore),
+        (found.approvals, ApprovalStore),
+        (found.limits, LimitStore),
+        (work, UnitOfWork),
+    ):
         if port is not None:
-            _check_colour(port, command, sync)
+            _check_colour(port, protocol, command, sync)
     if command.effects is Effects.TRANSACTIONAL and found.work is None:
         raise ConfigurationError(
             "BG160",
@@ -241,7 +252,7 @@ def _storage_for(storage: Storage, command: Command, sync: bool) -> Storage:
     return found
 
 
-def _check_colour(port: Any, command: Command, sync: bool) -> None:
+def _check_colour(port: Any, protocol: type, command: Command, sync: bool) -> None:
     colour = getattr(port, "colour", None)
     name = type(port).__name__
     if colour not in ("sync", "async", "any"):
@@ -250,10 +261,11 @@ def _check_colour(port: Any, command: Command, sync: bool) -> None:
             f"{name} does not declare its colour",
             where=command.name,
             why="nobody could tell whether it blocks, suspends or answers at once",
-            fix=f'write colour = "sync" (blocks), "async" or "any" (memory) in class {name}',
+            fix=f'write colour: Colour = "sync" (blocks), "async" or "any" (memory) in class {name}',
         )
     if sync:
-        waiting = [m for m in dir(port) if not m.startswith("_") and is_async(getattr(port, m))]
+        methods = [name for name in vars(protocol) if not name.startswith("_")]
+        waiting = [name for name in methods if is_async(getattr(port, name, None))]
         if colour == "async" or waiting:
             raise ConfigurationError(
                 "BG140",

@@ -65,7 +65,7 @@ class Held:
 
 
 async def taken_up(storage):
-    while not storage._group._queue.empty():  # noqa: ASYNC110 - the thread tells nobody that it has begun
+    while not storage._group._queue.empty():
         await asyncio.sleep(0)
 
 

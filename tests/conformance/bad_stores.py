@@ -259,8 +259,10 @@ class TakesOverAnyPayload(ClaimModel):
         return True
 
 
-@caught_by("test_idem_08_a_mismatch_never_takes_over")
-class IgnoresTheVersion(ClaimModel):
+@caught_by("test_idem_l1_a_new_version_is_not_blocked_by_an_abandoned_claim_of_the_old")
+class ComparesAcrossVersions(ClaimModel):
+    """A key whose worker died is blocked for ever once the payload has a new version."""
+
     def same(self, one: ClaimRequest, other: ClaimRequest) -> bool:
         return one.fingerprint == other.fingerprint
 

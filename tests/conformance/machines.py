@@ -147,7 +147,7 @@ class ClaimMachine(RuleBasedStateMachine):
         if before is None:
             self.reached["claimed"] += 1
             return
-        same = (before.fingerprint, before.version) == (request.fingerprint, request.version)
+        same = before.fingerprint == request.fingerprint or before.version != request.version
         over = before.state is CLAIMED and before.lease_left <= 0
         if answer.won:
             self.reached["superseded" if before.state is UNKNOWN else "takeover"] += 1

@@ -486,7 +486,6 @@ def test_external_inside_an_open_unit_of_work_is_refused(till: Till) -> None:
     assert charged == []
 
 
-@pytest.mark.xfail(reason="AUD-05: SQLite's writer belongs to the open unit, so the event of a nested call is lost")
 def test_a_nested_call_inside_an_open_unit_of_work_leaves_its_event(till: Till) -> None:
     @till.guard.command("orders.show", effects="read")
     def show(order: Order) -> str:

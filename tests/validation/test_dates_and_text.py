@@ -14,7 +14,7 @@ from pydantic import BaseModel, TypeAdapter
 from botguard.errors import ConfigurationError
 from botguard.validation import Date, DateTime, Text, Time
 
-NAIVE = dt.datetime(2026, 3, 31)  # noqa: DTZ001 - it is refused for that
+NAIVE = dt.datetime(2026, 3, 31)
 GERMAN = Date(format="%d.%m.%Y")
 BERLIN = DateTime(format=("%d.%m.%Y %H:%M", "%Y-%m-%d %H:%M %z"), timezone="Europe/Berlin")
 

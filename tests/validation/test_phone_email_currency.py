@@ -106,6 +106,7 @@ def test_what_the_model_declares_beside_the_rule_holds() -> None:
         ("Ada@Example.COM", "Ada@example.com"),
         (" a.b+c@sub.example.org ", "a.b+c@sub.example.org"),
         ("jürgen@müller.de", "jürgen@müller.de"),
+        ("a@xn--mller-kva.de", "a@müller.de"),
     ],
 )
 def test_an_email_address_is_normalised(text: str, expected: str) -> None:

@@ -232,7 +232,7 @@ def test_blocking_stores_of_an_async_command_are_refused_at_decoration() -> None
 def test_a_store_without_colour_is_refused_at_decoration() -> None:
     guard = make_guard(storage=storage_with(claims=Colourless))
     for handler in (handle, handle_awaited):
-        with refused("BG162", "Colourless", "colour ="):
+        with refused("BG162", "Colourless", "colour: Colour ="):
             guard.command("any")(handler)
 
 

@@ -103,7 +103,7 @@ def _composite(value: Any, depth: int) -> str:
         return _pairs(sorted((canonical(k, depth), canonical(v, depth)) for k, v in value.items()))
     if hasattr(value, "get_secret_value"):
         return f"x{canonical(value.get_secret_value(), depth)}"
-    if hasattr(type(value), "__pydantic_fields__"):
+    if hasattr(type(value), "model_fields"):
         data = dict(value.__dict__)
         data.update(getattr(value, "__pydantic_extra__", None) or {})
         return _pairs(sorted((f"s{len(k)}:{k}", canonical(v, depth)) for k, v in data.items()))
@@ -121,7 +121,7 @@ def _pairs(pairs: list[tuple[str, str]]) -> str:
 
 def model_encoder(model: Any) -> Callable[[Any], str]:
     """A fast encoder for one model: values in the order of its fields, whose names are part of the schema version."""
-    names = tuple(model.__pydantic_fields__) if hasattr(model, "__pydantic_fields__") else ()
+    names = tuple(getattr(model, "model_fields", ()))
     if not names or model.model_config.get("extra") == "allow":
         return canonical
     # One field more than once changes nothing in what is unequal, and itemgetter gives a tuple only for two or more.

@@ -7,8 +7,8 @@ from functools import partial
 from typing import Any
 
 from botguard.options import Mode
-from botguard.outcome import Outcome
-from botguard.pipeline.call import Call
+from botguard.outcome import Outcome, Reason, Status
+from botguard.pipeline.call import Call, refusal
 from botguard.pipeline.stage import Again, Gate, Proceed, Stage
 
 __all__ = ["compose", "note_shadow"]
@@ -58,7 +58,9 @@ class _Shadow:
         refused: Any = self._gate.check(call)
         if hasattr(refused, "__await__"):
             refused = await refused
-        call.obligations = before
+        asked, call.obligations = call.obligations[len(before) :], before
+        if refused is None and asked:
+            refused = refusal(Status.PENDING, Reason.CONFIRMATION_REQUIRED)
         if refused is not None:
             note_shadow(call, self.name, refused)
         return None

@@ -29,26 +29,11 @@ def compile_template(template: str, command: str, model: Any) -> Callable[[Any],
     def wrong(what: str, why: str = "", fix: str = "") -> ConfigurationError:
         return ConfigurationError("BG114", f"key {template!r}: {what}", where=command, why=why, fix=fix)
 
-    try:
-        parts = list(string.Formatter().parse(template))
-    except ValueError as error:
-        raise wrong(str(error), fix='write "{order_id}"') from None
-    names: list[str] = []
-    for _, name, spec, conversion in parts:
-        if name is None:
-            continue
-        if spec or conversion or not name.isidentifier():
-            raise wrong(f"{{{name}}} must be a bare field name", fix="use a function of the payload for anything else")
-        names.append(name)
+    parts = _parsed(template, wrong)
+    names = [name for _, name, *_ in parts if name is not None]
     if not names:
         raise wrong("it names no field", "every call would have the same key", 'write "{order_id}"')
-    fields = getattr(model, "model_fields", None)
-    if fields is not None:
-        for name in names:
-            if name not in fields:
-                raise wrong(f"{model.__name__} has no field {name!r}", fix=f"it has: {', '.join(fields)}")
-            if "Secret" in str(fields[name].annotation):
-                raise wrong(f"{name!r} is secret", "keys are stored and shown to operators", "use another field")
+    _check_fields(names, model, wrong)
     literals = tuple(literal for literal, *_ in parts)
 
     def key(payload: Any) -> tuple[Any, ...]:
@@ -56,6 +41,39 @@ def compile_template(template: str, command: str, model: Any) -> Callable[[Any],
         return (literals, values)
 
     return key
+
+
+def _parsed(template: str, wrong: Callable[..., ConfigurationError]) -> list[Any]:
+    try:
+        parts = list(string.Formatter().parse(template))
+    except ValueError as error:
+        raise wrong(str(error), fix='write "{order_id}"') from None
+    for _, name, spec, conversion in parts:
+        if name is not None and (spec or conversion or not name.isidentifier()):
+            raise wrong(f"{{{name}}} must be a bare field name", fix="use a function of the payload for anything else")
+    return parts
+
+
+def _check_fields(names: list[str], model: Any, wrong: Callable[..., ConfigurationError]) -> None:
+    fields: Any = getattr(model, "model_fields", None)
+    if fields is None:
+        return
+    for name in names:
+        if name not in fields:
+            raise wrong(f"{model.__name__} has no field {name!r}", fix=f"it has: {', '.join(fields)}")
+        if "Secret" in str(fields[name].annotation):
+            raise wrong(f"{name!r} is secret", "keys are stored and shown to operators", "use another field")
+        if not _is_scalar(fields[name].annotation):
+            raise wrong(f"{name!r} is no single value", "its form may differ for the same intent", "use a function")
+
+
+def _is_scalar(annotation: Any) -> bool:
+    """True for one value; a list, dict or model is none. ``Optional`` is judged by what else it may be."""
+    parts = [part for part in getattr(annotation, "__args__", ()) if part is not type(None)]
+    origin = getattr(annotation, "__origin__", None)
+    if origin is not None or not isinstance(annotation, type):
+        return bool(parts) and origin not in (list, dict, set, tuple, frozenset) and all(map(_is_scalar, parts))
+    return not issubclass(annotation, list | dict | set | tuple | frozenset)
 
 
 class Identity:

@@ -48,15 +48,18 @@ class Meeting:
     def __init__(self, command: Command, codec: Codec | None, visibility: Gate | None, twins: Twins) -> None:
         self._command, self._codec, self._visibility, self.twins = command, codec, visibility, twins
 
-    async def look(self, call: Call) -> Outcome | None:
-        """Peek at the key: an outcome if it is settled or running, None if this caller may try to claim it."""
+    async def look(self, call: Call, *, wait: bool = True) -> Outcome | None:
+        """Peek at the key: an outcome if it is settled or running, None if this caller may try to claim it.
+
+        ``wait`` False: a dry run, which does not wait for a running twin whatever the command declares.
+        """
         try:
             row: Any = call.stores.idempotency.peek(call.row_key or "")
             if hasattr(row, "__await__"):
                 row = await call.bridge(row)
         except StoreUnavailable:
             return None  # the claim asks again, and decides by the command's effects what that means
-        return None if row is None else await self.meet(call, row)
+        return None if row is None else await self.meet(call, row, wait=wait)
 
     async def _peek(self, call: Call) -> Row | None:
         try:
@@ -67,14 +70,14 @@ class Meeting:
             return None
         return row  # type: ignore[no-any-return]
 
-    async def meet(self, call: Call, row: Row) -> Outcome | None:
+    async def meet(self, call: Call, row: Row, *, wait: bool = True) -> Outcome | None:
         """What this row means to this caller; None if it is abandoned or unknown, which only a claim may judge."""
         if not self._matches(call, row):
             return refusal(Status.CONFLICT, Reason.KEY_REUSED)
         if row.state is RowState.DONE or row.state is RowState.FAILED:
             return await self.replay(call, row)
         if row.state is RowState.CLAIMED and row.lease_left > 0:
-            return await self._running(call, row)
+            return await self._running(call, row, wait)
         return None
 
     def _matches(self, call: Call, row: Row) -> bool:
@@ -105,8 +108,8 @@ class Meeting:
         except Exception:  # noqa: BLE001 - done is done: whatever the codec says, it never runs again for that
             return Outcome(Status.SUCCEEDED, None, None, (Reason.RESULT_UNAVAILABLE,))
 
-    async def _running(self, call: Call, row: Row) -> Outcome | None:
-        if self._command.in_flight is not InFlight.REJECT:
+    async def _running(self, call: Call, row: Row, wait: bool) -> Outcome | None:
+        if wait and self._command.in_flight is not InFlight.REJECT:
             waited = await self._wait(call)
             if waited is not None:
                 return None if waited is _GONE else waited

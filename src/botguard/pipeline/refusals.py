@@ -46,10 +46,9 @@ class RefusalLog:
         del self.due[:limit]
         return taken
 
-    def flush(self) -> list[tuple[tuple[str, str, str, str], int]]:
-        """All summaries, the present minute's included."""
+    def close_minute(self) -> None:
+        """Make the present minute's summaries due now."""
         self._turn(0.0)
-        return self.take_due(len(self.due))
 
 
 class RefusalBudget:

@@ -25,7 +25,8 @@ def seal(call: Call, outcome: Outcome) -> Outcome:
             call.note(Reason.OVERRAN)
     if call.notes:
         outcome.reasons = (*outcome.reasons, *(note for note in call.notes if note not in outcome.reasons))
-        outcome.degraded = outcome.degraded or call.degraded
+    if call.degraded:
+        outcome.degraded = True
     return outcome
 
 

@@ -99,9 +99,10 @@ class IdempotencyStore(Protocol):
         """Try to become the owner of a key, in one atomic step that is durable when it returns.
 
         Wins if the key is absent or its settled row has expired; if the row bears this claim id; if its lease is over,
-        the fingerprint and version are equal and ``takeover`` is set; or if it is ``unknown`` under ``supersede``.
-        An abandoned claim without ``takeover`` becomes ``unknown`` in the same step. ``event``, where given, is stored
-        in the same commit if the claim is won.
+        the payload may be the same and ``takeover`` is set; or if it is ``unknown`` under ``supersede``. Payloads may be
+        the same if their fingerprints are equal, or were made under different versions, which cannot be compared. An
+        abandoned claim of such a payload becomes ``unknown`` in the same step where ``takeover`` is not set.
+        ``event``, where given, is stored in the same commit if the claim is won.
         """
         ...
 

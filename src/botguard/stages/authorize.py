@@ -68,10 +68,12 @@ class Authorize:
         """Identity, org, bot class, channel, permission."""
         actor = call.context.actor
         if actor is None:
+            # Where this stage is only a shadow the call goes on: strangers are told apart by where they write from.
+            call.person = f"@{call.context.channel}:{call.context.address or ''}"
             return refusal(Status.DENIED, Reason.NO_ACTOR)
+        call.person = actor.person or actor.id
         if self._directory is not None:
             return self._looked_up(call, self._directory)
-        call.person = actor.person or actor.id
         call.roles = actor.roles
         return self._judge(call)
 

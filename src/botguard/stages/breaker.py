@@ -134,11 +134,12 @@ class BreakerGate:
         self._probes.clear()
         if state == _OPEN:
             self._until = self._clock.monotonic() + self.options.reset_after
-            self._book.open()
-        elif state == _HALF_OPEN:
-            self._book.half_open()
-        else:
-            self._book.close()
+        book = self._book
+        note = book.open if state == _OPEN else book.half_open if state == _HALF_OPEN else book.close
+        try:
+            note()
+        except Exception:  # noqa: BLE001 - a listener's trouble is not the call's, and the state is changed already
+            pass
 
 
 class BreakerStage:

@@ -10,7 +10,7 @@ from botguard.command import Command
 from botguard.errors import StoreUnavailable
 from botguard.options import Mode, Risk
 from botguard.outcome import Outcome, PendingRequest, Reason, Status
-from botguard.pipeline.call import Call, refusal
+from botguard.pipeline.call import Call, closed, refusal
 from botguard.pipeline.canonical import canonical, digest
 from botguard.pipeline.compose import note_shadow
 from botguard.pipeline.identity import Identity
@@ -59,7 +59,7 @@ class Confirm:
         return (*call.obligations, self._by_risk) if self._by_risk is not None else call.obligations
 
     async def _discharge(self, call: Call, asked: tuple[Obligation, ...]) -> Outcome | None:
-        if call.row_key is None:  # a read: it has no claim, but its confirmation needs a name too
+        if not call.fingerprint:  # a read: it has no claim, but its confirmation needs a name too
             unnamed = self._identity(call)
             if unnamed is not None:
                 return unnamed
@@ -67,7 +67,11 @@ class Confirm:
             wait = self._breaker()
             if wait is not None:  # nobody is asked for what cannot be done anyway
                 return refusal(Status.UNAVAILABLE, Reason.BREAKER_OPEN, retry_after=wait)
-        subject = digest(call.row_key or "", call.fingerprint.hex(), self._targets(call))
+        try:
+            targets = self._targets(call)
+        except Exception as error:  # noqa: BLE001 - targets that cannot be told cannot be confirmed
+            return closed(error)
+        subject = digest(call.row_key or "", call.fingerprint.hex(), targets)
         request = call.resume
         if request is None:
             request = await self._open(call, subject, asked)

@@ -24,8 +24,6 @@ class Edge:
         """Refused if nobody asks, or if the asker's budget of refusals is spent."""
         if call.context is None:
             return _homeless()
-        if call.context.actor is None:  # holds in every mode: nameless callers would share limits and results
-            return refusal(Status.DENIED, Reason.NO_ACTOR)
         budget = self._budget
         counts = budget.counts
         if counts:

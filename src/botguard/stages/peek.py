@@ -43,7 +43,7 @@ class Peek:
         refused = self._identity(call)
         if refused is not None or call.fresh_key:
             return refused
-        return await self._meeting.look(call)
+        return await self._meeting.look(call, wait=False)
 
     def describe(self) -> dict[str, Any]:
         """Options for ``guard.describe()``."""

@@ -42,7 +42,7 @@ class Record:
             raise
         finally:
             call.view = None  # call and view refer to each other: without this, every run would wait for the collector
-        if not call.audited or call.notes:  # otherwise it was sealed when its event went out with the completion
+        if not call.audited or call.notes or call.degraded:  # otherwise it was sealed when its event went out with the completion
             seal(call, outcome)
         try:
             if not call.audited and (outcome.status not in _REFUSED or self._refused(call, outcome)):
@@ -81,9 +81,23 @@ class Record:
                 outcome = Outcome(Status.DENIED)
                 event = event_of(call, outcome, "refusals", count)
                 event = event._replace(
-                    org=org, actor=actor, person="", command=command, reasons=reason, key="", shadow=""
+                    org=org,
+                    actor=actor,
+                    person="",
+                    command=command,
+                    reasons=reason,
+                    key="",
+                    shadow="",
+                    channel="",
+                    correlation_id="",
                 )
                 await self._append(call, outcome, event)
+
+    async def flush(self, call: Call) -> None:
+        """Write all counted summaries, the present minute's too; ``call`` stands for nobody's in particular."""
+        self._refusals.close_minute()
+        while self._refusals.due:
+            await self._summaries(call)
 
     async def _interrupted(self, call: Call, error: BaseException) -> None:
         """Cancelled or interrupted: one terminal event all the same, then the interruption goes on."""

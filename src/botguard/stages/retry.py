@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from botguard.command import Command
-from botguard.errors import DeadlineExceeded
+from botguard.errors import DeadlineExceeded, Rejected
 from botguard.options import Effects, Retry
 from botguard.outcome import Outcome, Reason, Status
 from botguard.pipeline.call import Allowance, Call
@@ -25,6 +25,7 @@ class RetryStage:
         self._retry: Retry = command.retry or Retry(attempts=1)
         self._retryable = command.retryable
         self._external = command.effects is Effects.EXTERNAL
+        self._final: tuple[type[Exception], ...] = (Rejected, *command.final)
         self._more = self._retry.attempts - 1
 
     async def around(self, proceed: Proceed, call: Call) -> Outcome:
@@ -41,9 +42,10 @@ class RetryStage:
         return await self._again(call, proceed, outcome)
 
     def _is_retryable(self, error: BaseException | None) -> bool:
-        # What was stopped by the guard may have had its effect, also where the host calls its own time-outs early.
-        stopped = self._external and isinstance(error, DeadlineExceeded)
-        return isinstance(error, self._retryable) and not stopped
+        if isinstance(error, DeadlineExceeded):
+            # What the guard stopped may have had its effect, also where the host calls its own time-outs early.
+            return not self._external and isinstance(error, self._retryable)
+        return isinstance(error, self._retryable) and not isinstance(error, self._final)
 
     async def _again(self, call: Call, proceed: Proceed, outcome: Outcome) -> Outcome:
         state = _state(call.started)

@@ -13,7 +13,7 @@ __all__ = ["Validate"]
 #: pydantic's ValidationError -> particulars for people, in the caller's language.
 Describe = Callable[[Any, Exception, str], tuple[Detail, ...]]
 #: Raw input -> a particular if it is too large, too deep or no plain data.
-Bounds = Callable[[Any], Detail | None]
+Bounds = Callable[..., Detail | None]
 
 
 class Validate:
@@ -33,7 +33,7 @@ class Validate:
         raw = call.raw
         validate = self._validate
         if type(raw) is dict or validate is None or not isinstance(raw, self._model):
-            beyond = None if _ordinary(raw) else self._bounds(raw)
+            beyond = None if _ordinary(raw) else self._bounds(raw, locale=_locale(call))
             if beyond is not None:
                 reason = Reason.PAYLOAD_TOO_LARGE if beyond.code == "too_large" else Reason.INVALID_PAYLOAD
                 return refusal(Status.INVALID, reason, (beyond,))
@@ -45,8 +45,7 @@ class Validate:
         try:
             call.payload = validate(raw)
         except self._error as error:
-            locale = call.context.locale if call.context is not None else "en"
-            return refusal(Status.INVALID, Reason.INVALID_PAYLOAD, self._describe(self._model, error, locale))
+            return refusal(Status.INVALID, Reason.INVALID_PAYLOAD, self._describe(self._model, error, _locale(call)))
         except Exception as error:  # noqa: BLE001 - a host's validator may raise anything; input is still just wrong
             outcome = refusal(Status.INVALID, Reason.INVALID_PAYLOAD)
             outcome.error = error
@@ -56,6 +55,10 @@ class Validate:
     def describe(self) -> dict[str, Any]:
         """Options for ``guard.describe()``."""
         return {"model": self._model.__name__ if self._model is not None else "any plain data"}
+
+
+def _locale(call: Call) -> str:
+    return call.context.locale if call.context is not None else "en"
 
 
 #: Types of an ordinary request's values.

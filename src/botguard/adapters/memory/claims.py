@@ -90,7 +90,7 @@ class MemoryClaims:
         elif state == "unknown":
             won = supersede is not None and row[_CLAIM] == supersede
         else:
-            same = row[_PRINT] == mine[_PRINT] and row[_VERSION] == mine[_VERSION]
+            same = row[_PRINT] == mine[_PRINT] or row[_VERSION] != mine[_VERSION]
             won = over and takeover and same
             if over and not takeover and same:
                 row = ("unknown", *row[1:_UNTIL], float("inf"), *row[_PERSON:])

@@ -114,7 +114,7 @@ def _contest(execute: Execute, request: ClaimRequest, found: tuple[Any, ...], no
         execute(_EXTEND, (now + request.lease, request.key, claim_id))
         return ClaimAnswer(True, fence, None)
     else:
-        abandoned = now >= lease_until and found[5] == request.fingerprint and found[6] == request.version
+        abandoned = now >= lease_until and (found[5] == request.fingerprint or found[6] != request.version)
         free = abandoned and request.takeover
         if abandoned and not request.takeover:
             execute(_ABANDON, (request.key, claim_id))

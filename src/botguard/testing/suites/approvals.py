@@ -130,7 +130,7 @@ class ApprovalStoreSuite(StoreSuite):
 
     def test_hard_strings_come_back_as_they_are(self) -> None:
         for n, text in enumerate(HARD_STRINGS):
-            given = {"org": text, "person": text, "actor": text, "text": text, "delivery": text}
+            given: dict[str, Any] = {"org": text, "person": text, "actor": text, "text": text, "delivery": text}
             self.open(f"t{n}", f"s{n}", fingerprint=bytes(range(16)), **given)
             found = self.by_token(f"t{n}")
             must(found is not None, "PORT", "the request is there")

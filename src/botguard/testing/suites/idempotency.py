@@ -319,8 +319,19 @@ class IdempotencyStoreSuite(StoreSuite):
         equal(self.row(), before, "IDEM-11", "the row")
         equal(self.finish("c2"), Ack.APPLIED, "IDEM-11", "the new owner finishes")
 
+    def test_idem_l1_a_new_version_is_not_blocked_by_an_abandoned_claim_of_the_old(self) -> None:
+        for takeover in (True, False):
+            key = f"k-{takeover}"
+            self.won("c1", key=key, lease=10.0)
+            self.elapse(1000.0)
+            if takeover:
+                self.won("c2", key=key, version="2", fingerprint=b"g" * 16)
+                continue
+            row = self.lost("c2", "IDEM-L1", "no takeover", key=key, takeover=False, version="2", fingerprint=b"g" * 16)
+            equal(row.state, RowState.UNKNOWN, "IDEM-L1", "it is visibly parked")
+
     def test_idem_08_a_mismatch_never_takes_over(self) -> None:
-        for other in ({"fingerprint": b"g" * 16}, {"version": "2"}):
+        for other in ({"fingerprint": b"g" * 16},):
             for takeover in (True, False):
                 key = f"k-{next(iter(other))}-{takeover}"
                 self.won("c1", key=key, lease=10.0)

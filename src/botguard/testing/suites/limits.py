@@ -74,7 +74,7 @@ class LimitStoreSuite(StoreSuite):
 
     def room(self, limit: Limit, *, bucket: str = "b", most: int = 50) -> int:
         """How many calls a limit still admits; takes nothing for good."""
-        taken = []
+        taken: list[Reservation] = []
         while len(taken) < most and (reserved := self.reserve(limit, bucket=bucket)).granted:
             taken.append(reserved)
         for reserved in taken:
@@ -294,10 +294,11 @@ class LimitStoreSuite(StoreSuite):
     def test_rate_06_buckets_go_with_their_limits(self) -> None:
         user, org = self.limit("fixed-window", 2, tag="user"), self.limit("fixed-window", 3, tag="org")
         store = self.store
+        answer = None
         for n, (bucket, granted) in enumerate((("u1", True), ("u1", True), ("u1", False), ("u2", True), ("u3", False))):
             answer = self.ask(store.reserve, (user, org), (bucket, "acme"), f"t{n}")
             equal(answer.granted, granted, "RATE-06", f"call {n}, by {bucket}: 2 per user, 3 per org")
-        equal(answer.limit, org, "PORT", "the limit that refused the last one")
+        must(answer is not None and answer.limit == org, "PORT", "it names the limit that refused the last one")
 
     def test_rate_04_with_several_full_the_longest_wait_is_named(self) -> None:
         short, long = self.limit("fixed-window", 1, 10.0), self.limit("moving-window", 1, 100.0)
