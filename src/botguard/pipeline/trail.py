@@ -25,8 +25,7 @@ def seal(call: Call, outcome: Outcome) -> Outcome:
             call.note(Reason.OVERRAN)
     if call.notes:
         outcome.reasons = (*outcome.reasons, *(note for note in call.notes if note not in outcome.reasons))
-    if call.degraded:
-        outcome.degraded = True
+        outcome.degraded = outcome.degraded or call.degraded
     return outcome
 
 

@@ -42,7 +42,9 @@ class Record:
             raise
         finally:
             call.view = None  # call and view refer to each other: without this, every run would wait for the collector
-        if not call.audited or call.notes or call.degraded:  # otherwise it was sealed when its event went out with the completion
+        if (
+            not call.audited or call.notes or call.degraded
+        ):  # otherwise it was sealed when its event went out with the completion
             seal(call, outcome)
         try:
             if not call.audited and (outcome.status not in _REFUSED or self._refused(call, outcome)):
