@@ -138,7 +138,7 @@ class BreakerGate:
         note = book.open if state == _OPEN else book.half_open if state == _HALF_OPEN else book.close
         try:
             note()
-        except Exception:  # noqa: BLE001 - a listener's trouble is not the call's, and the state is changed already
+        except Exception:  # noqa: BLE001, S110 - a listener's trouble is not the call's; the state is changed already
             pass
 
 
