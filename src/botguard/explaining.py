@@ -40,11 +40,14 @@ async def verdicts(plan: Plan, call: Call) -> list[Verdict]:
     found: list[Verdict] = []
     reasons = {place.stage: place.reason for place in ORDER}
     for stage in plan.stages:
+        mode = str(plan.command.mode(stage.name))
+        asked = call.obligations
         look = getattr(stage, "preview", None) or getattr(stage, "check", None)
         said: Any = look(call) if look is not None else None
         if hasattr(said, "__await__"):
             said = await said
-        mode = str(plan.command.mode(stage.name))
+        if mode == Mode.SHADOW:
+            call.obligations = asked  # what a shadow would have asked is not asked
         if said is None:
             found.append(Verdict(stage.name, mode, None, why_here=reasons[stage.name]))
             continue

@@ -247,10 +247,13 @@ class Guard:
                 why="there is no event loop to run it on",
                 fix="await guard.run_async(...)",
             )
-        if type(context) is Context and plan.runnable and running.get() is None:
-            return run_sync(
-                plan.entry, plan.call({} if payload is None else payload, context, None, None, None, session)
-            )
+        if session is None and type(context) is Context and plan.runnable and running.get() is None:
+            # The way that most calls take, in one frame: a payload and a Context, outside of any other call.
+            now = plan.runtime.clock.monotonic()
+            call = Call(plan, {} if payload is None else payload, context, None, None, now, plan.storage)
+            if plan.deadline is not None:
+                call.deadline_at = now + plan.deadline
+            return run_sync(plan.entry, call)
         return run_sync(plan.entry, self._edge_call(plan, payload, context, session))
 
     async def run_async(

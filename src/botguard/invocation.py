@@ -17,13 +17,25 @@ MAX_NAME = 255
 def _name(value: Any, what: str, *, optional: bool = False) -> None:
     if value is None and optional:
         return
-    if not isinstance(value, str) or not value or len(value) > MAX_NAME or "\x00" in value:
+    if not isinstance(value, str) or not value or len(value) > MAX_NAME or "\x00" in value or not _is_text(value):
         raise ConfigurationError(
             "BG120",
             f"{what} is {value!r:.60}",
-            why=f"it must be a string of 1 to {MAX_NAME} characters without NUL, since rows and limits are scoped by it",
+            why=f"it must be a string of 1 to {MAX_NAME} characters without NUL and without halves of characters, since "
+            "rows and limits are scoped by it",
             fix=f"pass the host's own id, as in {what}='acme'",
         )
+
+
+def _is_text(value: str) -> bool:
+    """False for lone surrogates, which JSON can spell and no database can store."""
+    if value.isascii():
+        return True
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +79,7 @@ class Principal:
     org: str | None = None
 
     def __post_init__(self) -> None:
+        _name(self.person, "Principal(person)")
         object.__setattr__(self, "roles", frozenset(self.roles))
 
 
@@ -108,8 +121,13 @@ class Context:
                 fix="write actor=Actor('u1', roles=('sales',))",
             )
         delivery: Any = self.delivery
-        if delivery is not None and (not isinstance(delivery, str) or len(delivery) > 1024):
-            raise ConfigurationError("BG120", "Context(delivery) must be a string of at most 1024 characters")
+        if delivery is not None and (not isinstance(delivery, str) or len(delivery) > 1024 or not _is_text(delivery)):
+            raise ConfigurationError("BG120", "Context(delivery) must be a string of at most 1024 whole characters")
+        given: Any = self.correlation_id
+        if given is not None and not (type(given) is str and given.isascii() and len(given) <= MAX_NAME):
+            # It often comes from a caller's header and only names things in logs: cut and cleaned, never refused.
+            cleaned = str(given)[:MAX_NAME].encode("utf-8", "replace").decode()
+            object.__setattr__(self, "correlation_id", cleaned)
 
 
 class _CallView(Protocol):

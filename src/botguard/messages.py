@@ -127,12 +127,12 @@ def phrase(code: str, locale: str) -> str:
 def render(outcome: Outcome, locale: str = "en") -> str:
     """Chat text for an outcome. Field problems come one a line, and waiting times are rounded up."""
     if outcome.ok:
-        return outcome.value if isinstance(outcome.value, str) else phrase("succeeded", locale)
+        said = outcome.value if isinstance(outcome.value, str) else ""
+        return said if said.strip() else phrase("succeeded", locale)  # no chat takes an empty message
     if outcome.confirmation is not None and outcome.confirmation.text:
         return outcome.confirmation.text
-    if outcome.details:
-        lines = [detail.message + (f" {detail.hint}" if detail.hint else "") for detail in outcome.details]
-    else:
+    lines = [detail.message + (f" {detail.hint}" if detail.hint else "") for detail in outcome.details]
+    if not "".join(lines).strip():
         lines = [_headline(outcome, locale)]
     if outcome.retry_after is not None and outcome.status.value in ("throttled", "unavailable", "in_flight"):
         lines.append(phrase("try_again_in", locale).format(time=duration(outcome.retry_after, locale)))

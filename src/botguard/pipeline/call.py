@@ -141,7 +141,10 @@ def refusal(
 
 def details_of(error: BaseException) -> tuple[Detail, ...]:
     """Words for a person, where the error was made for one."""
-    return (Detail("", error.code, error.message),) if isinstance(error, Rejected) else ()
+    if not isinstance(error, Rejected):
+        return ()
+    # A host's subclass may never have called our constructor.
+    return (Detail("", str(getattr(error, "code", "rejected")), str(getattr(error, "message", error))),)
 
 
 def closed(error: Exception) -> Outcome:

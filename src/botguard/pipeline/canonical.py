@@ -73,7 +73,18 @@ def _decimal(value: Decimal) -> str:
 def _datetime(value: dt.datetime) -> str:
     if value.tzinfo is None:
         return f"w{value.isoformat()};"
-    return f"z{value.astimezone(dt.UTC).isoformat()};"
+    try:
+        return f"z{value.astimezone(dt.UTC).isoformat()};"
+    except OverflowError:
+        raise Uncanonical("a moment outside of the calendar in UTC") from None
+
+
+def _time(value: dt.time) -> str:
+    offset = value.utcoffset()
+    if offset is None:
+        return f"c{value.isoformat()};"
+    since = dt.timedelta(hours=value.hour, minutes=value.minute, seconds=value.second, microseconds=value.microsecond)
+    return f"o{(since - offset) // dt.timedelta(microseconds=1)};"
 
 
 _BY_TYPE: dict[type, Callable[[Any], str]] = {
@@ -86,7 +97,7 @@ _BY_TYPE: dict[type, Callable[[Any], str]] = {
     bytes: lambda v: f"b{v.hex()};",
     dt.datetime: _datetime,
     dt.date: lambda v: f"a{v.isoformat()};",
-    dt.time: lambda v: f"c{v.isoformat()};",
+    dt.time: _time,
     dt.timedelta: lambda v: f"p{v // dt.timedelta(microseconds=1)};",
     UUID: lambda v: f"u{v.hex};",
 }

@@ -154,7 +154,7 @@ def _untag(value: Any) -> Any:
 def encode_error(error: BaseException) -> bytes:
     """A final failure as bytes: class, text and, where they are plain data, its arguments. Bounded."""
     kind = type(error)
-    body: dict[str, Any] = {"kind": f"{kind.__module__}.{kind.__qualname__}", "text": str(error)[:2000]}
+    body: dict[str, Any] = {"kind": f"{kind.__module__}.{kind.__qualname__}", "text": _text(error)}
     if isinstance(error, Rejected):
         body["said"] = [str(getattr(error, "message", error))[:2000], str(getattr(error, "code", "rejected"))[:200]]
     args = (error.message, error.code) if type(error) is Rejected else error.args
@@ -165,6 +165,13 @@ def encode_error(error: BaseException) -> bytes:
     except (TypeError, ValueError):
         pass
     return json.dumps(body).encode()
+
+
+def _text(error: BaseException) -> str:
+    try:
+        return str(error)[:2000]
+    except Exception:  # noqa: BLE001 - a host's own __str__ may raise; the class still tells
+        return ""
 
 
 def decode_error(data: bytes, known: tuple[type[Exception], ...]) -> Exception:

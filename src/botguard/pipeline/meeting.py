@@ -15,6 +15,9 @@ from botguard.ports.idempotency import Row, RowState
 
 __all__ = ["Meeting", "Twins"]
 
+# An enum's member is slow to look up on 3.11.
+_SUCCEEDED = Status.SUCCEEDED
+_CLAIMED, _DONE, _FAILED = RowState.CLAIMED, RowState.DONE, RowState.FAILED
 #: Seconds between looks at a running twin; it doubles up to a second.
 _FIRST_LOOK = 0.02
 #: Says that the twin is gone without a result.
@@ -47,6 +50,7 @@ class Meeting:
 
     def __init__(self, command: Command, codec: Codec | None, visibility: Gate | None, twins: Twins) -> None:
         self._command, self._codec, self._visibility, self.twins = command, codec, visibility, twins
+        self._to_org, self._version = command.replay_to == "org", command.version
 
     async def look(self, call: Call, *, wait: bool = True) -> Outcome | None:
         """Peek at the key: an outcome if it is settled or running, None if this caller may try to claim it.
@@ -72,18 +76,18 @@ class Meeting:
 
     async def meet(self, call: Call, row: Row, *, wait: bool = True) -> Outcome | None:
         """What this row means to this caller; None if it is abandoned or unknown, which only a claim may judge."""
-        if not self._matches(call, row):
+        state = row.state
+        same_person = row.person == call.person or self._to_org
+        # Only fingerprints of one schema version can be compared.
+        if not same_person or (row.fingerprint != call.fingerprint and row.version == self._version):
             return refusal(Status.CONFLICT, Reason.KEY_REUSED)
-        if row.state is RowState.DONE or row.state is RowState.FAILED:
+        if state is _DONE or state is _FAILED:
+            if self._visibility is None:
+                return self._stored(row)
             return await self.replay(call, row)
-        if row.state is RowState.CLAIMED and row.lease_left > 0:
+        if state is _CLAIMED and row.lease_left > 0:
             return await self._running(call, row, wait)
         return None
-
-    def _matches(self, call: Call, row: Row) -> bool:
-        if row.person != call.person and self._command.replay_to != "org":
-            return False
-        return row.version != self._command.version or row.fingerprint == call.fingerprint
 
     async def replay(self, call: Call, row: Row) -> Outcome:
         """The stored outcome of the first run, after the command's visibility checks."""
@@ -92,21 +96,24 @@ class Meeting:
             hidden: Outcome | None = await said if hasattr(said, "__await__") else said
             if hidden is not None:
                 return hidden
-        outcome = self._stored(row)
+        return self._stored(row)
+
+    def _stored(self, row: Row) -> Outcome:
+        outcome = self._outcome(row)
         outcome.replayed = True
         outcome.attempts = row.attempts
         return outcome
 
-    def _stored(self, row: Row) -> Outcome:
-        if row.state is RowState.FAILED:
+    def _outcome(self, row: Row) -> Outcome:
+        if row.state is _FAILED:
             error = decode_error(row.result or b'{"kind":"Exception","text":""}', self._command.final)
             return Outcome(Status.FAILED, None, error, (Reason.REJECTED,), details_of(error))
         if row.result is None or self._codec is None:
-            return Outcome(Status.SUCCEEDED, None, None, (Reason.RESULT_UNAVAILABLE,))
+            return Outcome(_SUCCEEDED, None, None, (Reason.RESULT_UNAVAILABLE,))
         try:
-            return Outcome(Status.SUCCEEDED, self._codec.decode(row.result))
+            return Outcome(_SUCCEEDED, self._codec.decode(row.result))
         except Exception:  # noqa: BLE001 - done is done: whatever the codec says, it never runs again for that
-            return Outcome(Status.SUCCEEDED, None, None, (Reason.RESULT_UNAVAILABLE,))
+            return Outcome(_SUCCEEDED, None, None, (Reason.RESULT_UNAVAILABLE,))
 
     async def _running(self, call: Call, row: Row, wait: bool) -> Outcome | None:
         if wait and self._command.in_flight is not InFlight.REJECT:

@@ -64,6 +64,8 @@ class Authorize:
             else None
         )
 
+        self._anywhere = self._holders is not None and self._bot_class is None and not self._channels
+
     def check(self, call: Call) -> MaybeAwaitable[Outcome | None]:
         """Identity, org, bot class, channel, permission."""
         actor = call.context.actor
@@ -74,7 +76,12 @@ class Authorize:
         call.person = actor.person or actor.id
         if self._directory is not None:
             return self._looked_up(call, self._directory)
-        call.roles = actor.roles
+        roles = call.roles = actor.roles
+        if self._anywhere:  # only the permission counts, and who holds it is known
+            for role in roles:
+                if role in self._holders:  # type: ignore[operator]
+                    return None
+            return Outcome(_DENIED, None, None, _MISSING)
         return self._judge(call)
 
     def _judge(self, call: Call) -> MaybeAwaitable[Outcome | None]:

@@ -19,6 +19,7 @@ from botguard.ports.runtime import Clock
 
 __all__ = ["BreakerGate", "BreakerStage"]
 
+_SUCCEEDED = Status.SUCCEEDED  # an enum's member is slow to look up on 3.11
 _CLOSED, _OPEN, _HALF_OPEN = "closed", "open", "half-open"
 
 
@@ -164,7 +165,7 @@ class BreakerStage:
         except BaseException:
             gate.ignored(permit)  # type: ignore[arg-type]
             raise
-        if outcome.status is Status.SUCCEEDED:
+        if outcome.status is _SUCCEEDED:
             slow = self._slow is not None and call.plan.runtime.clock.monotonic() - began > self._slow
             gate.failed(permit) if slow else gate.ok(permit)  # type: ignore[arg-type]
         elif outcome.status is not Status.FAILED or self._ignored(outcome):

@@ -86,7 +86,8 @@ class LimitStage:
 
     def __init__(self, command: Command, store: LimitStore | None, local: LimitStore) -> None:
         lease = (command.deadline or 3600.0) + command.grace
-        limits = tuple(parse_limit(text, command.name, lease) for text in command.limits)
+        # Said twice is meant once: one call must not count twice in one bucket.
+        limits = tuple(parse_limit(text, command.name, lease) for text in dict.fromkeys(command.limits))
         self._limits = limits
         self._caps = tuple(limit for limit in limits if limit.strategy == "concurrent")
         self._all = (limits, [bucketer(limit) for limit in limits])
