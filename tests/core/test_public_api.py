@@ -11,7 +11,59 @@ import pytest
 import botguard
 from botguard import Guard
 
-NAMES = ["ALLOW_ALL", "Actor", "AlreadyInProgress", "Ask", "BotguardError", "Breaker", "Check", "Command", "CommandRegistry", "ConfigurationError", "Context", "Currency", "Date", "DateTime", "DeadlineExceeded", "DecimalNumber", "Denied", "Detail", "Email", "Guard", "Happened", "InvalidPayload", "Invocation", "KeyReused", "Money", "NotHappened", "Outcome", "OutcomeError", "OutcomeUnknown", "Pending", "PendingRequest", "Phone", "Principal", "Quantity", "RateLimited", "Reason", "Rejected", "ReplayedFailure", "Retry", "Rule", "Status", "StoreUnavailable", "Text", "Time", "Unavailable", "ValidatorRegistry", "Verdict", "current", "default_registry", "guarded", "validate_payload"]
+NAMES = [
+    "ALLOW_ALL",
+    "Actor",
+    "AlreadyInProgress",
+    "Ask",
+    "BotguardError",
+    "Breaker",
+    "Check",
+    "Command",
+    "CommandRegistry",
+    "ConfigurationError",
+    "Context",
+    "Currency",
+    "Date",
+    "DateTime",
+    "DeadlineExceeded",
+    "DecimalNumber",
+    "Denied",
+    "Detail",
+    "Email",
+    "Guard",
+    "Happened",
+    "InvalidPayload",
+    "Invocation",
+    "KeyReused",
+    "Money",
+    "NotHappened",
+    "Outcome",
+    "OutcomeError",
+    "OutcomeUnknown",
+    "Pending",
+    "PendingRequest",
+    "Phone",
+    "Principal",
+    "Quantity",
+    "RateLimited",
+    "Reason",
+    "Rejected",
+    "ReplayedFailure",
+    "Retry",
+    "Rule",
+    "Status",
+    "StoreUnavailable",
+    "Text",
+    "Time",
+    "Unavailable",
+    "ValidatorRegistry",
+    "Verdict",
+    "current",
+    "default_registry",
+    "guarded",
+    "validate_payload",
+]
 
 #: Wrapped for reading; white space does not count.
 SIGNATURES = """
@@ -42,7 +94,23 @@ flush_async(self) -> 'None'
 apply_spool(self) -> 'int'
 """
 
-OUTCOME = ["attempts", "command", "confirmation", "degraded", "details", "duration", "error", "event_id", "policy_digest", "reasons", "replayed", "retry_after", "sentry_event_id", "status", "value"]
+OUTCOME = [
+    "attempts",
+    "command",
+    "confirmation",
+    "degraded",
+    "details",
+    "duration",
+    "error",
+    "event_id",
+    "policy_digest",
+    "reasons",
+    "replayed",
+    "retry_after",
+    "sentry_event_id",
+    "status",
+    "value",
+]
 
 #: What `import botguard` must not load.
 HEAVY = (
