@@ -319,6 +319,20 @@ def test_results_of_an_older_era_change_nothing(end: str) -> None:
     assert made.state == "closed"  # one failure of this era, not two
 
 
+def test_a_success_of_an_older_era_resets_nothing() -> None:
+    made, clock = gate(fail_max=2)
+    old = permit(made)
+    for _ in range(2):
+        made.failed(permit(made))
+    clock.advance(30.0)
+    made.ok(permit(made))
+    assert made.state == "closed"
+    made.failed(permit(made))
+    made.ok(old)
+    made.failed(permit(made))
+    assert made.state == "open"
+
+
 def test_a_probe_of_an_earlier_half_open_changes_nothing() -> None:
     made, clock = half_open(probes=2)
     slow, quick = permit(made), permit(made)
@@ -407,6 +421,19 @@ def test_an_open_breaker_leaves_the_key_untouched() -> None:
     assert reasons(outcome) == ["breaker_open"]
     assert desk.rows() == 0
     assert desk.effects == []
+
+
+def test_an_interruption_between_claim_and_handler_gives_the_key_back() -> None:
+    desk = desk_with()
+
+    def interrupted() -> Any:
+        raise KeyboardInterrupt
+
+    desk.guard._parts.breakers["erp"].admit = interrupted  # type: ignore[method-assign]
+    with pytest.raises(KeyboardInterrupt):
+        desk.run()
+    assert desk.rows() == 0
+    assert (desk.last().status, desk.effects) == ("cancelled", [])
 
 
 def test_handlers_run_side_by_side() -> None:

@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from pydantic import BaseModel
+from pydantic import BaseModel, ConfigDict
 
-from botguard import ALLOW_ALL, Actor, ConfigurationError, Context, Guard, Outcome, Principal, Rejected, Status
+from botguard import ALLOW_ALL, Actor, ConfigurationError, Context, Guard, Outcome, Principal, Rejected, Retry, Status
 from botguard.adapters.memory import MemoryStorage
 from botguard.adapters.sqlite import SqliteStorage
 from botguard.ports.idempotency import RowState
@@ -141,6 +141,35 @@ def test_an_error_without_text(store: tuple[Any, FakeClock]) -> None:
     desk = Desk(storage=storage, clock=clock).command(final=Unprintable).fails(Unprintable())
     assert desk.run().status is Status.FAILED
     assert desk.run().status is Status.FAILED
+
+
+class Stubborn(str):
+    """Cannot be copied, which attempts need."""
+
+    __slots__ = ()
+
+    def __deepcopy__(self, memo: Any) -> Any:
+        raise TypeError("one of a kind")
+
+
+class Holder(BaseModel):
+    model_config = ConfigDict(arbitrary_types_allowed=True)
+    name: str
+    held: Any = None
+
+
+def test_a_payload_that_cannot_be_copied_for_the_next_attempt(store: tuple[Any, FakeClock]) -> None:
+    storage, clock = store
+    guard = Guard(storage=storage, access=ALLOW_ALL, clock=clock)
+    ran: list[str] = []
+
+    @guard.command("holders.use", key="{name}", effects="idempotent", retry=Retry(on=OSError))
+    def use(holder: Holder) -> None:
+        ran.append(holder.name)
+
+    outcome = guard.run("holders.use", Holder(name="a", held=Stubborn("x")), context=ctx())
+    assert (outcome.status, ran) == (Status.FAILED, [])
+    assert storage.idempotency.peek(storage.events.tail()[-1].key) is None
 
 
 def test_a_limit_that_is_said_twice_counts_once() -> None:

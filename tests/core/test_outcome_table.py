@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import pytest
 
 import botguard
-from botguard import Breaker, Check, Context, Outcome, Reason, Rejected, Rule, Status
+from botguard import Breaker, Check, Context, Outcome, Principal, Reason, Rejected, Rule, Status
 from botguard.errors import StoreUnavailable
 from botguard.ports.idempotency import RowState
 from core.support import Boom, Desk, Order, ctx, on_loop, reasons, together
@@ -324,3 +324,28 @@ def test_a_missing_directory_entry_reads_as_not_found() -> None:
     desk = Desk(directory=lambda org, actor: None).command()
     outcome = desk.run()
     assert (outcome.status, reasons(outcome), outcome.problem()["status"]) == (Status.DENIED, ["not_found"], 404)
+
+
+def test_a_principal_of_another_org_reads_as_not_found() -> None:
+    desk = Desk(directory=lambda org, actor: Principal(actor, frozenset({"sales"}), org="beta")).command()
+    assert reasons(desk.run()) == ["not_found"]
+    assert desk.run(org="beta").ok
+
+
+@pytest.mark.parametrize(
+    ("declared", "fields", "reason"),
+    [
+        ({"bot_class": "sales"}, {"bot_class": "support"}, "wrong_bot_class"),
+        ({"bot_class": "sales"}, {"bot_class": "sales"}, None),
+        ({"bot_class": "sales"}, {}, None),
+        ({"channels": ["web", "slack"]}, {"channel": "telegram"}, "wrong_channel"),
+        ({"channels": ["web", "slack"]}, {"channel": "slack"}, None),
+        ({"permission": "orders.show"}, {"roles": ("audit",)}, None),
+        ({"permission": "orders.cancel"}, {"roles": ("audit",)}, "missing_permission"),
+        ({"permission": "ordersx.show"}, {"roles": ("sales",)}, "missing_permission"),
+        ({"public": True}, {"roles": ()}, None),
+    ],
+)
+def test_who_may_call_from_where(declared: Any, fields: Any, reason: str | None) -> None:
+    outcome = Desk().command(**declared).run(**fields)
+    assert (outcome.ok, reasons(outcome)) == ((True, []) if reason is None else (False, [reason]))

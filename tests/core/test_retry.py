@@ -270,6 +270,16 @@ def test_each_attempt_has_its_own_timeout() -> None:
     assert outcome.duration == pytest.approx(5 + 1 + 5 + 1 + 5)
 
 
+def test_a_timeout_longer_than_what_is_left_is_cut() -> None:
+    desk = desk_with(async_=True, deadline=10.0, timeout=50.0)
+
+    async def hang() -> None:
+        await asyncio.sleep(1000.0)
+
+    desk.then = lambda order: hang()
+    assert desk.run().duration == pytest.approx(10.0)
+
+
 def test_no_deadline() -> None:
     desk = desk_with(Busy(1e6), "second", deadline=None)
     assert desk.run().value == "second"

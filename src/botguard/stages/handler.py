@@ -37,7 +37,12 @@ class Handler:
 
     async def __call__(self, call: Call) -> Outcome:
         """Run the handler once."""
-        payload = self._fresh(call) if self._pristine else call.payload
+        payload = call.payload
+        if self._pristine:
+            try:
+                payload = self._fresh(call)
+            except Exception as error:  # noqa: BLE001 - a host's type that cannot be copied: nothing has begun
+                return Outcome(Status.FAILED, None, error, (Reason.HANDLER_ERROR,))
         args, kwargs = ((payload,), _NO_NAMES) if self._plain and call.args is None else self._arrange(call, payload)
         call.began = True
         token = running.set(call)
