@@ -215,6 +215,19 @@ def test_every_end_leaves_one_event_and_one_count(async_: bool) -> None:
     assert totals["statuses"] == {"succeeded": 2, "failed": 2, "denied": 1, "invalid": 1}
 
 
+def test_only_refusals_are_folded_into_summaries() -> None:
+    desk = Desk().command(effects="idempotent")
+    for _ in range(30):
+        desk.run()  # a run and replays
+    reading = Desk().command(effects="read", key=None)
+    for n in range(30):
+        (reading.fails(Boom()) if n % 2 else reading.works()).run()
+    asking = Desk().command(risk="high")
+    for _ in range(30):
+        asking.run()
+    assert [len(one.events()) for one in (desk, reading, asking)] == [30, 30, 30]
+
+
 def test_numbers_exist_at_zero_from_declaration() -> None:
     desk = Desk().command()
     assert desk.guard.metrics.totals()["orders.create"]["statuses"] == {}
