@@ -16,7 +16,7 @@ from botguard.command import CommandOptions, CommandRegistry, Declaration, defau
 from botguard.errors import ConfigurationError, StoreUnavailable
 from botguard.explaining import Verdict, described, verdicts
 from botguard.housekeeping import apply_spool, purge
-from botguard.invocation import Context, running
+from botguard.invocation import Context, is_name, running
 from botguard.limiter import LocalLimiter
 from botguard.options import Breaker, Check
 from botguard.outcome import Outcome, Status
@@ -345,7 +345,7 @@ class Guard:
     def _look_up(storage: Storage, token: str) -> Any:
         """The request of a token, an awaitable for it, or the error of a store that is down."""
         try:
-            return storage.approvals.by_token(token)
+            return storage.approvals.by_token(token) if is_name(token) else None
         except StoreUnavailable as error:
             return error
 

@@ -17,7 +17,7 @@ MAX_NAME = 255
 def _name(value: Any, what: str, *, optional: bool = False) -> None:
     if value is None and optional:
         return
-    if not isinstance(value, str) or not value or len(value) > MAX_NAME or "\x00" in value or not _is_text(value):
+    if not is_name(value):
         raise ConfigurationError(
             "BG120",
             f"{what} is {value!r:.60}",
@@ -25,6 +25,11 @@ def _name(value: Any, what: str, *, optional: bool = False) -> None:
             "rows and limits are scoped by it",
             fix=f"pass the host's own id, as in {what}='acme'",
         )
+
+
+def is_name(value: Any) -> bool:
+    """True for what can be a name in any store."""
+    return isinstance(value, str) and 0 < len(value) <= MAX_NAME and "\x00" not in value and _is_text(value)
 
 
 def _is_text(value: str) -> bool:

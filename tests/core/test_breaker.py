@@ -399,6 +399,20 @@ def test_a_listener_may_ask_the_guard() -> None:
     assert seen == ["open"]
 
 
+def test_a_listener_may_call_the_guard() -> None:
+    """Through the very breaker that it is told about."""
+    seen: list[Status] = []
+
+    class Calling(pybreaker.CircuitBreakerListener):
+        def state_change(self, cb: Any, old_state: Any, new_state: Any) -> None:
+            seen.append(desk.run("from the listener").status)
+
+    desk = desk_with(fail_max=1, listeners=(Calling(),))
+    desk.fails(Boom())
+    assert together(desk.run)[0].status is Status.FAILED
+    assert seen == [Status.UNAVAILABLE]
+
+
 def test_one_breaker_for_all_commands_that_name_it() -> None:
     desk = opened(fail_max=1)
     guard = desk.guard

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from pydantic import BaseModel, SecretStr
 
 from botguard import ALLOW_ALL, Ask, Breaker, Check, Guard, Outcome, Principal, Rejected, Rule, Status
 from botguard.adapters.memory import MemoryStorage
+from botguard.adapters.sqlite import SqliteStorage
 from botguard.ports.idempotency import RowState
 from botguard.testing import FakeClock
 from core.support import Boom, Desk, ctx, reasons, statuses, together
@@ -111,6 +113,16 @@ def test_an_unknown_token_is_a_denial() -> None:
     desk = high()
     assert desk.guard.confirm("guessed", context=ctx()).status is Status.DENIED
     assert desk.guard.decline("guessed", context=ctx()).status is Status.DENIED
+
+
+@pytest.mark.parametrize("odd", ["", "\ud800", "a\x00b", "x" * 100_000, None, 5])
+def test_an_odd_token_is_a_denial(odd: Any, tmp_path: Path) -> None:
+    clock = FakeClock()
+    with SqliteStorage(tmp_path / "odd.db", clock=clock, synchronous="NORMAL") as storage:
+        desk = Desk(storage=storage, clock=clock).command(risk="high")
+        desk.run()
+        assert desk.guard.confirm(odd, context=ctx()).status is Status.DENIED
+        assert desk.guard.decline(odd, context=ctx()).status is Status.DENIED
 
 
 def test_guessing_tokens_is_cut_off() -> None:

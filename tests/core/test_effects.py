@@ -467,6 +467,30 @@ def test_transactional_needs_a_unit_of_work() -> None:
         Desk().command(effects="transactional")
 
 
+def test_a_joined_run_stands_and_falls_with_the_hosts_transaction(till: Till) -> None:
+    host = sqlite3.connect(till.around.execute("PRAGMA database_list").fetchone()[2], isolation_level=None)
+    host.execute("BEGIN IMMEDIATE")
+    joined = till.guard.run("orders.sell", {"order_id": "A1"}, context=ctx(), session=host)
+    assert joined.value == "sold 1"
+    assert (till.sold, till.states) == (0, [])  # nobody else sees it yet
+    host.execute("ROLLBACK")
+    assert (till.sold, till.states) == (0, [])
+    host.execute("BEGIN IMMEDIATE")
+    assert till.guard.run("orders.sell", {"order_id": "A1"}, context=ctx(), session=host).value == "sold 2"
+    host.execute("COMMIT")
+    assert (till.sold, till.states) == (1, ["done"])
+    assert till.run().replayed
+    host.close()
+
+
+def test_a_session_is_for_transactional_commands_only(till: Till) -> None:
+    @till.guard.command("cards.charge", key="{order_id}")
+    def charge(order: Order) -> None: ...
+
+    with pytest.raises(botguard.ConfigurationError, match="BG143"):
+        till.guard.run("cards.charge", {"order_id": "A1"}, context=ctx(), session=till.around)
+
+
 def test_external_inside_an_open_unit_of_work_is_refused(till: Till) -> None:
     charged: list[str] = []
 

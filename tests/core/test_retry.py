@@ -285,6 +285,41 @@ def test_no_deadline() -> None:
     assert desk.run().value == "second"
 
 
+@pytest.mark.parametrize("seconds", [1e300, float("inf"), 3e9])
+def test_a_wait_that_no_clock_can_sleep_does_not_fit(seconds: float) -> None:
+    desk = desk_with(Busy(seconds), "never", deadline=None)
+    outcome = desk.run()
+    assert (outcome.attempts, reasons(outcome)[-1], desk.clock.naps) == (1, "retry_does_not_fit", [])
+
+
+@pytest.mark.parametrize("seconds", [-5, float("nan"), float("-inf")])
+def test_a_wait_below_nothing_is_none(seconds: float) -> None:
+    desk = desk_with(Boom(), "second", retry=Retry(on=Boom, attempts=2, wait=lambda state: seconds))
+    assert desk.run().value == "second"
+    assert desk.clock.naps == [0.0]
+
+
+@pytest.mark.parametrize(
+    "broken", [{"wait": lambda state: 1 / 0}, {"wait": lambda state: None}, {"stop": lambda state: 1 / 0}]
+)
+def test_a_schedule_that_breaks_ends_with_the_attempts_own_error(broken: Any) -> None:
+    error = Boom()
+    desk = desk_with(error, "never", retry=Retry(on=Boom, attempts=2, **broken))
+    outcome = desk.run()
+    assert (outcome.status, outcome.error, outcome.attempts) == (Status.FAILED, error, 1)
+    assert desk.row() is None
+    assert "Retry raised" in error.__notes__[0]
+
+
+def test_a_wait_that_does_not_fit_takes_nothing_of_the_shared_allowance() -> None:
+    guard, _, calls = nested(
+        {**THREE, "deadline": 100.0},
+        {"retry": Retry(on=Boom, attempts=3, wait=tenacity.wait_fixed(50)), "deadline": 10.0},
+    )
+    guard.run("outer.call", {"order_id": "A1"}, context=ctx())
+    assert calls == ["outer", "inner"] * 3
+
+
 # ── payloads ────────────────────────────────────────────────────────────────────────────────────────────────
 
 

@@ -35,7 +35,7 @@ class BreakerGate:
         import pybreaker
 
         self.name, self.options, self._clock = name, options, clock
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a listener, told under the lock, may call the guard
         self._era = 0
         self._failures = 0
         self._until = 0.0

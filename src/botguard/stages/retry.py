@@ -13,6 +13,8 @@ from botguard.pipeline.stage import Proceed
 
 __all__ = ["RetryStage"]
 
+#: Nobody waits longer than a year for an attempt, and no clock can sleep for an infinite time.
+_LONGEST = 366 * 86400.0
 _FAILED = Status.FAILED  # an enum's member is slow to look up on 3.11
 
 
@@ -55,9 +57,11 @@ class RetryStage:
             if wait is None:
                 return outcome
             left = call.remaining()
-            if left is not None and wait >= left:
+            if wait >= (_LONGEST if left is None else left):
                 outcome.reasons = (*outcome.reasons, Reason.RETRY_DOES_NOT_FIT)
                 return outcome
+            if call.allowance is not None:
+                call.allowance.left -= 1
             nap: Any = runtime.sleep(wait)
             if hasattr(nap, "__await__"):
                 await call.bridge(nap)
@@ -80,15 +84,18 @@ class RetryStage:
         # The protocol of tenacity's strategies: outcome and times first, then wait, then stop.
         state.attempt_number, state.outcome_timestamp = call.attempt, now
         state.outcome = _failed(call.attempt, error)
-        wait = float((self._retry.wait or _default_wait())(state))
-        asked = getattr(error, "retry_after", None)
-        if isinstance(asked, int | float) and not isinstance(asked, bool):
-            wait = max(wait, float(asked))
-        state.upcoming_sleep = wait
-        if self._retry.stop is not None and self._retry.stop(state):
+        try:
+            wait = float((self._retry.wait or _default_wait())(state))
+            asked = getattr(error, "retry_after", None)
+            if isinstance(asked, int | float) and not isinstance(asked, bool):
+                wait = max(wait, float(asked))
+            wait = wait if wait > 0 else 0.0  # below 0, or not a number
+            state.upcoming_sleep = wait
+            return None if self._retry.stop is not None and self._retry.stop(state) else wait
+        except Exception as odd:  # noqa: BLE001 - the host's schedule is broken: the attempt's own error is the answer
+            if error is not None:
+                error.add_note(f"There was no further attempt, since wait= or stop= of Retry raised {odd!r}")
             return None
-        allowance.left -= 1
-        return wait
 
     async def preview(self, call: Call) -> Outcome | None:
         """Nothing to say before the run."""
