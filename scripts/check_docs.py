@@ -32,7 +32,7 @@ REGISTRY_HOSTS = [
     "deb" + r"\.debian\.org",
     "proxy" + r"\.golang\.org",
 ]
-# A path counts only from its root: `docs/work/` and `https://example.org/work/` are other people's words.
+# A path counts only from its root: the same word inside a longer path or an address is somebody else's.
 MACHINE_PATH = re.compile(rf"(?<![\w.~)\]}}-])(?:{'|'.join(MACHINE_PATHS)})")
 REGISTRY_HOST = re.compile(rf"(?<![\w-])(?:[\w-]+\.)*(?:{'|'.join(REGISTRY_HOSTS)})(?![\w-])", re.IGNORECASE)
 

@@ -17,7 +17,7 @@ from operator import itemgetter
 from typing import Any
 from uuid import UUID
 
-__all__ = ["Uncanonical", "canonical", "digest", "hashed", "model_encoder", "simple"]
+__all__ = ["Uncanonical", "canonical", "digest", "model_encoder", "simple"]
 
 #: Exact types whose ``ascii`` never changes and never collides, None excepted, which no key may hold.
 NAMED = frozenset((str, int, bool))
@@ -30,11 +30,7 @@ class Uncanonical(ValueError):
 
 def digest(*parts: str) -> str:
     """A 40-character name for parts, none of which can run into its neighbour. Not secret, not reversible."""
-    return hashed("".join([f"{len(part)}:{part}" for part in parts]))
-
-
-def hashed(text: str) -> str:
-    """The 40-character name of a text that is unambiguous already."""
+    text = "".join([f"{len(part)}:{part}" for part in parts])
     return blake2b(text.encode("utf-8", "surrogatepass"), digest_size=20).hexdigest()
 
 

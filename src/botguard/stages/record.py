@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from botguard.command import Command
+from botguard.errors import ConfigurationError
 from botguard.outcome import Outcome, Reason, Status
 from botguard.pipeline.call import Call
-from botguard.pipeline.refusals import RefusalBudget, RefusalLog
+from botguard.pipeline.refusals import RefusalBudget, RefusalLog, caller_of
 from botguard.pipeline.stage import Proceed
 from botguard.pipeline.trail import event_of, seal
 from botguard.ports.events import Event
@@ -37,14 +38,18 @@ class Record:
         """Run, then write the event (unless it went out with the completion) and count."""
         try:
             outcome = await proceed(call)
+        except ConfigurationError as error:
+            await self._interrupted(call, error)
+            raise
+        except Exception as error:  # noqa: BLE001 - a part broke its port; whoever runs the guard still gets an outcome
+            outcome = _broken(call, error)
         except BaseException as error:
             await self._interrupted(call, error)
             raise
         finally:
             call.view = None  # call and view refer to each other: without this, every run would wait for the collector
-        if (
-            not call.audited or call.notes or call.degraded
-        ):  # otherwise it was sealed when its event went out with the completion
+        # A plain success was sealed already, when its event went out with the completion.
+        if not call.audited or call.notes or call.degraded:
             seal(call, outcome)
         try:
             if not call.audited and (outcome.status not in _REFUSED or self._refused(call, outcome)):
@@ -62,9 +67,9 @@ class Record:
         reason = outcome.reasons[0] if outcome.reasons else ""
         if context is None:
             return self._refusals.admit(("", "", self._command, reason), call.started)
-        actor = context.actor.id if context.actor is not None else ""
         if outcome.status in _CHARGED:
-            self._budget.charge((context.org, context.channel, context.address, actor), call.started)
+            self._budget.charge(caller_of(call), call.started)
+        actor = context.actor.id if context.actor is not None else ""
         return self._refusals.admit((context.org, actor, self._command, reason), call.started)
 
     async def _append(self, call: Call, outcome: Outcome, event: Event) -> None:
@@ -117,3 +122,10 @@ class Record:
     def describe(self) -> dict[str, Any]:
         """Options for ``guard.describe()``."""
         return {"meters": [type(meter).__name__ for meter in self._meters]}
+
+
+def _broken(call: Call, error: Exception) -> Outcome:
+    """An outcome for an error that no port may raise: closed, and honest about an effect that may exist."""
+    if call.began:
+        return Outcome(Status.UNKNOWN, None, error, (Reason.EFFECT_UNKNOWN,))
+    return Outcome(Status.UNAVAILABLE, None, error, (Reason.STORE_UNAVAILABLE,))

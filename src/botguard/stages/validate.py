@@ -33,7 +33,7 @@ class Validate:
         raw = call.raw
         validate = self._validate
         if type(raw) is dict or validate is None or not isinstance(raw, self._model):
-            beyond = None if _ordinary(raw) else self._bounds(raw, locale=_locale(call))
+            beyond = self._bounds(raw, locale=_locale(call))
             if beyond is not None:
                 reason = Reason.PAYLOAD_TOO_LARGE if beyond.code == "too_large" else Reason.INVALID_PAYLOAD
                 return refusal(Status.INVALID, reason, (beyond,))
@@ -59,24 +59,6 @@ class Validate:
 
 def _locale(call: Call) -> str:
     return call.context.locale if call.context is not None else "en"
-
-
-#: Types of an ordinary request's values.
-_SIMPLE = frozenset((str, int, bool, type(None)))
-
-
-def _ordinary(raw: Any) -> bool:
-    """True for a flat dict of a few short scalars, which is within any bounds: judged in passes that run in C.
-
-    Printable text holds neither NUL nor surrogates, and so few characters in all bound the digits of numbers too.
-    """
-    if type(raw) is not dict or not _SIMPLE.issuperset(map(type, raw.values())):
-        return False
-    try:
-        text = "".join(raw) + "".join(map(str, raw.values()))
-    except (TypeError, ValueError):  # a name that is no text, a number of thousands of digits
-        return False
-    return len(text) <= 100 and text.isprintable()
 
 
 def _revalidator(model: Any) -> Callable[[Any], Any] | None:
