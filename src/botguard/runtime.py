@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import random
-import secrets
 import threading
 import time as system_time
 from collections.abc import Awaitable, Callable, Coroutine
@@ -59,7 +57,7 @@ class _Ids:
             os.register_at_fork(after_in_child=self._reseed)  # a forked child must not go on with its parent's ids
 
     def _reseed(self) -> None:
-        self._nonce = secrets.token_hex(16)
+        self._nonce = os.urandom(16).hex()
         self._next = count(1).__next__
 
     def new(self) -> str:
@@ -89,12 +87,20 @@ class _Base:
     def __init__(self, clock: Clock) -> None:
         self.clock = clock
         self.new_id = new_id
-        self.random = random.random
 
     @staticmethod
     def new_secret() -> str:
         """See the port."""
+        import secrets
+
         return secrets.token_urlsafe(18)
+
+    @staticmethod
+    def random() -> float:
+        """See the port."""
+        import random
+
+        return random.random()  # noqa: S311 - jitter is no secret
 
 
 class SyncRuntime(_Base):
