@@ -249,7 +249,7 @@ class Guard:
             )
         if session is None and type(context) is Context and plan.runnable and running.get() is None:
             # The way that most calls take, in one frame: a payload and a Context, outside of any other call.
-            now = plan.runtime.clock.monotonic()
+            now = plan.monotonic()
             call = Call(plan, {} if payload is None else payload, context, None, None, now, plan.storage)
             if plan.deadline is not None:
                 call.deadline_at = now + plan.deadline

@@ -97,12 +97,16 @@ class Plan:
         "deadline",
         "declaration",
         "entry",
+        "monotonic",
+        "name",
+        "new_id",
         "runnable",
         "runtime",
         "shape",
         "stages",
         "storage",
         "sync",
+        "time",
     )
 
     def __init__(
@@ -116,6 +120,8 @@ class Plan:
     ) -> None:
         self.declaration, self.command, self.shape = declaration, declaration.command, declaration.shape
         self.storage, self.runtime, self.sync = storage, runtime, sync
+        self.name = declaration.command.name
+        self.monotonic, self.time, self.new_id = runtime.clock.monotonic, runtime.clock.time, runtime.new_id
         self.stages = stages
         self.by_name = {stage.name: stage for stage in stages}
         self.deadline = self.command.deadline
@@ -156,7 +162,7 @@ class Plan:
         resume: Any = None,
     ) -> Call:
         """A new run. A nested one inherits its parent's deadline, allowance and open transaction."""
-        started = self.runtime.clock.monotonic()
+        started = self.monotonic()
         call = Call(self, raw, context, args, kwargs, started, self.storage, resume)
         if self.deadline is not None:
             call.deadline_at = started + self.deadline

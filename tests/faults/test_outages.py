@@ -14,10 +14,10 @@ from faultkit import ALL_OVER, COMMAND, FLAVOURS, STORES, Broken, Scene, chosen_
 
 from botguard import Happened, NotHappened, Outcome, Reason, Rejected, Retry, Status, StoreUnavailable
 from botguard.pipeline.settle import Settlement
+from botguard.stages import record
 from botguard.stages.claim import Claim
 from botguard.stages.complete import Complete
 from botguard.stages.limit import LimitStage
-from botguard.stages.record import Record
 from botguard.stages.work import Work
 from botguard.testing import CancelAt, FakeClock, FaultyStorage, Outage, suspend, unavailable_at
 
@@ -239,8 +239,8 @@ def _unspooled(self: Settlement, call: Any, *_: Any) -> None:
     call.note(Reason.COMPLETION_LOST, degraded=True)
 
 
-async def _raised(self: Record, call: Any, outcome: Outcome, event: Any) -> None:
-    call.stores.events.append(event)
+def _raised(outcome: Outcome) -> None:
+    raise StoreUnavailable("the event could not be written")
 
 
 async def _not_asked_again(*_: Any) -> None:
@@ -257,7 +257,7 @@ PLANTED = {
     "a lost answer of COMMIT is not looked up": (Work, "_committed", _believed, "transactional", "ok"),
     "a lost completion is not spooled": (Settlement, "lost", _unspooled, "external", "ok"),
     "a lost answer of finish is not asked for": (Settlement, "_once_more", _not_asked_again, "external", "ok"),
-    "a lost event is another outcome": (Record, "_append", _raised, "external", "denied"),
+    "a lost event is another outcome": (record, "_lose", _raised, "external", "denied"),
     "slots are given back outside of the net": (LimitStage, "_settle", lambda self, call, store, refund, *of:
         _wait(store.refund(*of) if refund else store.release(*of)), "external", "ok"),
 }  # fmt: skip

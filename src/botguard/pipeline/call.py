@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol
 
 from botguard.errors import Rejected, StoreUnavailable
@@ -23,7 +24,13 @@ class PlanView(Protocol):
     """What stages may know of the compiled plan."""
 
     command: Command
+    #: The command's name.
+    name: str
     runtime: Runtime
+    #: The runtime's own, at hand, since every run asks for them.
+    monotonic: Callable[[], float]
+    time: Callable[[], float]
+    new_id: Callable[[], str]
     #: True where ports are called from the sync runner, which refuses every awaitable.
     sync: bool
 
@@ -50,6 +57,8 @@ class Call:
     parent: Call | None = None
     allowance: Allowance | None = None
     person: str = ""
+    #: Whom refusals are charged to, once somebody has asked for it.
+    caller: tuple[str | None, ...] | None = None
     roles: Any = ()
     row_key: str | None = None
     #: The key was made for this call alone, so that no row can exist yet.
@@ -111,7 +120,7 @@ class Call:
         """Seconds to the deadline, or None without one."""
         if self.deadline_at is None:
             return None
-        return self.deadline_at - self.plan.runtime.clock.monotonic()
+        return self.deadline_at - self.plan.monotonic()
 
     def note(self, reason: Reason, *, degraded: bool = False) -> None:
         """Remember something to say beside the outcome."""

@@ -124,7 +124,7 @@ class Identity:
         elif call.context.delivery is not None:
             call.row_key = digest(org, self._command, "delivery", call.context.channel, call.context.delivery)
         else:
-            call.row_key = digest(org, self._command, "once", call.plan.runtime.new_id())
+            call.row_key = digest(org, self._command, "once", call.plan.new_id())
             call.fresh_key = True
         return None
 

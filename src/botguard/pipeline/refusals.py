@@ -81,6 +81,9 @@ class RefusalBudget:
 
 def caller_of(call: Call) -> tuple[str | None, ...]:
     """Whom refusals are charged to: the channel's address and the actor."""
-    context = call.context
-    actor = context.actor
-    return (context.org, context.channel, context.address, actor.id if actor is not None else "")
+    caller = call.caller
+    if caller is None:
+        context = call.context
+        actor = context.actor
+        caller = call.caller = (context.org, context.channel, context.address, "" if actor is None else actor.id)
+    return caller

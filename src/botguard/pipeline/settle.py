@@ -138,7 +138,7 @@ class Settlement:
             "keep": self._keep,
             "attempts": call.attempt,
             "error": type(error).__name__,
-            "at": call.plan.runtime.clock.time(),
+            "at": call.plan.time(),
         }
         try:
             self._spool.write(record)

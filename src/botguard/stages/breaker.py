@@ -159,14 +159,14 @@ class BreakerStage:
         permit = gate.admit()
         if type(permit) is float:
             return refusal(Status.UNAVAILABLE, Reason.BREAKER_OPEN, retry_after=permit)
-        began = call.plan.runtime.clock.monotonic() if self._slow is not None else 0.0
+        began = call.plan.monotonic() if self._slow is not None else 0.0
         try:
             outcome = await proceed(call)
         except BaseException:
             gate.ignored(permit)  # type: ignore[arg-type]
             raise
         if outcome.status is _SUCCEEDED:
-            slow = self._slow is not None and call.plan.runtime.clock.monotonic() - began > self._slow
+            slow = self._slow is not None and call.plan.monotonic() - began > self._slow
             gate.failed(permit) if slow else gate.ok(permit)  # type: ignore[arg-type]
         elif outcome.status is not Status.FAILED or self._ignored(outcome):
             gate.ignored(permit)  # type: ignore[arg-type]

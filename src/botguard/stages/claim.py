@@ -44,7 +44,7 @@ class Claim:
             refused = self._impossible(call)
             if refused is not None:
                 return refused
-        call.claim_id = call.plan.runtime.new_id()
+        call.claim_id = call.plan.new_id()
         try:
             lost = await self._acquire(call)
         except BaseException:

@@ -108,7 +108,7 @@ class LimitStage:
         buckets = tuple([name(call) for name in bucketers])
         store: LimitStore = self._local
         if self._shared is None:
-            token = call.plan.runtime.new_id() if self._caps else ""
+            token = call.plan.new_id() if self._caps else ""
             reservation: Reservation = store.reserve(limits, buckets, token)  # type: ignore[assignment]
         else:
             reserved = await self._reserve(call, self._shared, limits, buckets)
@@ -131,7 +131,7 @@ class LimitStage:
     async def _reserve(
         self, call: Call, shared: LimitStore, limits: tuple[Limit, ...], buckets: tuple[str, ...]
     ) -> tuple[LimitStore, Reservation] | Outcome:
-        token = call.plan.runtime.new_id() if self._caps else ""
+        token = call.plan.new_id() if self._caps else ""
         try:
             answer: Any = shared.reserve(limits, buckets, token)
             if hasattr(answer, "__await__"):

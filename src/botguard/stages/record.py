@@ -53,7 +53,14 @@ class Record:
             seal(call, outcome)
         try:
             if not call.audited and (outcome.status not in _REFUSED or self._refused(call, outcome)):
-                await self._append(call, outcome, event_of(call, outcome))
+                # Written out, since every run comes by: most stores answer at once, and then it costs no coroutine.
+                try:
+                    done: Any = call.stores.events.append(event_of(call, outcome))
+                except Exception:  # noqa: BLE001 - the run is over; losing its event must not turn it into another
+                    _lose(outcome)
+                else:
+                    if done is not None and hasattr(done, "__await__"):
+                        await self._written(call, outcome, done)
             if self._refusals.due:
                 await self._summaries(call)
         finally:  # cancelled while its event was written: it counts all the same
@@ -63,24 +70,29 @@ class Record:
 
     def _refused(self, call: Call, outcome: Outcome) -> bool:
         """Charge a refusal to its caller; True if it is to be an event of its own."""
-        context = call.context
         reason = outcome.reasons[0] if outcome.reasons else ""
-        if context is None:
+        if call.context is None:
             return self._refusals.admit(("", "", self._command, reason), call.started)
+        caller = caller_of(call)
         if outcome.status in _CHARGED:
-            self._budget.charge(caller_of(call), call.started)
-        actor = context.actor.id if context.actor is not None else ""
-        return self._refusals.admit((context.org, actor, self._command, reason), call.started)
+            self._budget.charge(caller, call.started)
+        return self._refusals.admit((caller[0] or "", caller[3] or "", self._command, reason), call.started)
 
     async def _append(self, call: Call, outcome: Outcome, event: Event) -> None:
         try:
             done: Any = call.stores.events.append(event)
-            if hasattr(done, "__await__"):  # to its end, even if the caller is cancelled meanwhile
-                await call.plan.runtime.shield(call.bridge(done))
-        except Exception:  # noqa: BLE001 - the run is over; losing its event must not turn it into another outcome
-            outcome.degraded = True
-            outcome.event_id = ""
-            outcome.reasons = (*outcome.reasons, Reason.AUDIT_LOST)
+        except Exception:  # noqa: BLE001 - as above
+            _lose(outcome)
+        else:
+            if done is not None and hasattr(done, "__await__"):
+                await self._written(call, outcome, done)
+
+    async def _written(self, call: Call, outcome: Outcome, done: Any) -> None:
+        """Wait for the store, to its end, even if the caller is cancelled meanwhile."""
+        try:
+            await call.plan.runtime.shield(call.bridge(done))
+        except Exception:  # noqa: BLE001 - as above
+            _lose(outcome)
 
     async def _summaries(self, call: Call) -> None:
         for _ in range(4):  # one by one, so that a cancellation loses none
@@ -122,6 +134,13 @@ class Record:
     def describe(self) -> dict[str, Any]:
         """Options for ``guard.describe()``."""
         return {"meters": [type(meter).__name__ for meter in self._meters]}
+
+
+def _lose(outcome: Outcome) -> None:
+    """Say on the outcome that nobody wrote its event down."""
+    outcome.degraded = True
+    outcome.event_id = ""
+    outcome.reasons = (*outcome.reasons, Reason.AUDIT_LOST)
 
 
 def _broken(call: Call, error: Exception) -> Outcome:
