@@ -6,13 +6,22 @@ import argparse
 import sys
 import time
 
-from benchmarks import case_concurrency, case_imports, case_loop_stall, cases_memory, cases_sqlite, report
+from benchmarks import (
+    case_concurrency,
+    case_imports,
+    case_loop_stall,
+    case_normalisers,
+    cases_memory,
+    cases_sqlite,
+    report,
+)
 from benchmarks.harness import Group, Row, Settings, progress
 
 GROUPS: dict[str, Group] = {
     "memory-sync": cases_memory.sync_group,
     "memory-async": cases_memory.async_group,
     "sqlite": cases_sqlite.group,
+    "normalisers": case_normalisers.group,
     "imports": case_imports.group,
     "threads": case_concurrency.group,
     "loop-stall": case_loop_stall.group,

@@ -39,6 +39,7 @@ Measured on {date} with Python {python} on {cpus} CPUs; SQLite {sqlite}; {librar
   itself.
 * *bare sqlite3* is a claim, then its completion and the event: the same two commits and columns, with
   nothing around them.
+* *Normalisers* are microseconds of CPU time for one field as a request model reads it; the bound is absolute.
 * *Threads* is throughput as a share of what the same threads reach without a guard.
 * *Event loop* is how late a timer of 1 ms is woken; the figure is the difference between the two p99.9. Time
   in which the machine ran something else is left out, and the objects that the imports made are frozen

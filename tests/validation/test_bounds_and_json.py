@@ -117,7 +117,7 @@ BAD: list[tuple[Any, str, str]] = [
 @pytest.mark.parametrize(("bad", "code", "field"), BAD, ids=[f"{code}-{n}" for n, (_, code, _) in enumerate(BAD)])
 def test_what_is_beyond_bounds_is_named(bad: Any, code: str, field: str) -> None:
     start = time.process_time()
-    for locale in ("en", "de"):
+    for locale in ("en", "de", "ru"):
         found = check_bounds(bad, locale=locale)
         assert found is not None
         assert (found.code, found.field) == (code, field)

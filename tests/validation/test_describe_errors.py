@@ -28,7 +28,7 @@ from validation_models import GOOD_ORDER, GOOD_PLAIN, Card, Login, Order, Plain
 
 import botguard.validation
 from botguard.outcome import Detail
-from botguard.validation import add_sentences, catalogue, describe, describe_errors, english, german
+from botguard.validation import add_sentences, catalogue, describe, describe_errors, english, german, russian
 from botguard.validation.describe import MAX_DETAILS
 from botguard.validation.kinds import KINDS, LIMITS
 
@@ -163,7 +163,7 @@ def test_every_error_type_is_said_in_words_of_people() -> None:
             ctx=context,
         )
         error = ValidationError.from_exception_data("Model", [line])
-        for locale in ("en", "de"):
+        for locale in ("en", "de", "ru"):
             (detail,) = describe_errors(Model, error, locale)
             assert detail.field == "phone"
             check_message(detail)
@@ -218,8 +218,8 @@ def complete(sentences: dict[str, str]) -> None:
             assert not offences(text.replace("{", "").replace("}", "")), (code, offences(text))
 
 
-@pytest.mark.parametrize("language", [english, german])
-def test_both_languages_are_complete(language: Any) -> None:
+@pytest.mark.parametrize("language", [english, german, russian])
+def test_every_language_is_complete(language: Any) -> None:
     complete(language.SENTENCES)
 
 
@@ -484,7 +484,7 @@ def leaks(found: tuple[Detail, ...]) -> list[Detail]:
 )
 def test_a_secret_is_never_repeated(bad: dict[str, Any]) -> None:
     payload = {"user": "ada", "password": "long enough", "pin": 1234, **bad}
-    for locale in ("en", "de"):
+    for locale in ("en", "de", "ru"):
         found = details(Login, payload, locale)
         assert found, bad
         assert not leaks(found)

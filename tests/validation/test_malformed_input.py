@@ -147,11 +147,11 @@ def fuzz(examples: int) -> Any:
 @given(st.integers(0, 2**64))
 def test_ten_thousand_malformed_payloads(seed: int) -> None:
     random = Random(seed)
-    check_payload(*random_payload(random), random.choice(["en", "de"]))
+    check_payload(*random_payload(random), random.choice(["en", "de", "ru"]))
 
 
 @fuzz(500)
-@given(payloads(), st.sampled_from(["en", "de"]))
+@given(payloads(), st.sampled_from(["en", "de", "ru"]))
 def test_malformed_payloads_that_shrink(example: tuple[str, Any], locale: str) -> None:
     check_payload(*example, locale)
 
@@ -264,11 +264,11 @@ def check_line(line: str, model: type[BaseModel], locale: str) -> None:
 @given(st.integers(0, 2**64))
 def test_two_thousand_malformed_lines(seed: int) -> None:
     random = Random(seed)
-    check_line(random_line(random), random.choice([Small, Entry]), random.choice(["en", "de"]))
+    check_line(random_line(random), random.choice([Small, Entry]), random.choice(["en", "de", "ru"]))
 
 
 @fuzz(300)
-@given(lines(), st.sampled_from([Small, Entry]), st.sampled_from(["en", "de"]))
+@given(lines(), st.sampled_from([Small, Entry]), st.sampled_from(["en", "de", "ru"]))
 def test_malformed_lines_that_shrink(line: str, model: type[BaseModel], locale: str) -> None:
     check_line(line, model, locale)
 

@@ -136,7 +136,7 @@ def test_mistakes_of_the_program_are_no_mistakes_of_people() -> None:
         registry.register("orders.create", Plain)
     with pytest.raises(ConfigurationError, match=r"BG180.*no pydantic model"):
         registry.register("x", dict)  # type: ignore[type-var]
-    with pytest.raises(ConfigurationError, match=r"BG180.*known are: orders.create"):
+    with pytest.raises(ConfigurationError, match=r"BG180.*Known are: orders.create"):
         registry.model("orders.cancel")
 
 

@@ -1,6 +1,6 @@
 """The catalogue: a sentence for each code, in each language; hosts add and replace.
 
-Built in are English and German. What a language lacks is said in English. The catalogue belongs to the
+Built in are English, German and Russian. What a language lacks is said in English. The catalogue belongs to the
 process, as that of outcomes does (:func:`botguard.messages.add_catalogue`); fill it when the program starts.
 """
 
@@ -9,10 +9,11 @@ from __future__ import annotations
 import re
 import string
 from collections.abc import Mapping
-from functools import cache
+from functools import lru_cache
 from typing import Any
 
 from botguard.errors import InvalidPayload
+from botguard.messages.locales import fallbacks, normal
 from botguard.outcome import Detail, Outcome, Reason, Status
 from botguard.validation import english
 
@@ -52,21 +53,26 @@ def add_sentences(locale: str, sentences: Mapping[str, str]) -> None:
         if names - _PLACES:
             unknown = min(names - _PLACES)
             raise ValueError(f"sentences for {locale!r}: {code!r} has the unknown placeholder {unknown!r}")
-    _added.setdefault(locale, {}).update(sentences)
+    _added.setdefault(normal(locale), {}).update(sentences)
 
 
-@cache
+@lru_cache(maxsize=256)  # locales come from outside
 def _built_in(language: str) -> Mapping[str, str]:
     if language == "de":
         from botguard.validation import german
 
         return german.SENTENCES
+    if language == "ru":
+        from botguard.validation import russian
+
+        return russian.SENTENCES
     return english.SENTENCES if language == "en" else {}
 
 
 def _find(code: str, locale: str, *, english_too: bool = True) -> str | None:
-    language = locale.replace("_", "-").partition("-")[0]
-    for name in (locale, language, "en") if english_too else (locale, language):
+    for name in fallbacks(locale):
+        if name == "en" and not english_too:
+            return None
         text = _added.get(name, {}).get(code) or _built_in(name).get(code)
         if text is not None:
             return text

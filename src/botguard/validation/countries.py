@@ -1,4 +1,4 @@
-"""Names of countries for messages about phone numbers, in English (as after "for") and German.
+"""Names of countries for messages about phone numbers, in English (as after "for"), German and Russian.
 
 phonenumbers has such names in many languages, but only beside its data on places: loading those takes 0.4 s
 and would do so in the middle of a person's first mistake. A host that needs another language adds sentences
@@ -8,6 +8,8 @@ named ``country.GB`` with :func:`~botguard.validation.add_sentences`.
 from __future__ import annotations
 
 from functools import cache
+
+from botguard.messages.locales import fallbacks
 
 __all__ = ["country_name", "regions"]
 
@@ -90,6 +92,13 @@ def regions() -> frozenset[str]:
 
 
 def country_name(region: str, locale: str = "en") -> str:
-    """The country's name in German for "de…", else in English; the code itself where it has no name."""
+    """The country's name in a built-in language of the locale, else in English; the code where it has no name."""
     english, german = _table().get(region, (region, region))
-    return german if locale[:2] == "de" else english
+    for language in fallbacks(locale):
+        if language == "de":
+            return german
+        if language == "ru":
+            from botguard.validation.russian_countries import NAMES
+
+            return NAMES.get(region, region)
+    return english

@@ -62,6 +62,7 @@ class ValidatorRegistry:
                 "BG180",
                 f"{model!r:.60} is no pydantic model",
                 where=command,
+                why="nothing else says what is right and what is wrong",
                 fix="register a subclass of BaseModel",
             )
         entry = self._entries.setdefault(command, _Entry())

@@ -1,0 +1,52 @@
+"""The sentences of :mod:`botguard.messages.english` in German."""
+
+from __future__ import annotations
+
+__all__ = ["SENTENCES"]
+
+SENTENCES: dict[str, str] = {
+    "succeeded": "Erledigt.",
+    "invalid_payload": "An Ihrer Anfrage stimmt etwas nicht.",
+    "payload_too_large": "Ihre Anfrage ist zu lang.",
+    "key_missing": "Es fehlt etwas, woran Ihre Anfrage zu erkennen ist.",
+    "no_context": "Ich konnte nicht erkennen, wer fragt. Bitte melden Sie sich an und versuchen Sie es noch einmal.",
+    "no_actor": "Ich konnte nicht erkennen, wer fragt. Bitte melden Sie sich an und versuchen Sie es noch einmal.",
+    "not_found": "Das konnte ich nicht finden.",
+    "actor_inactive": "Ihr Konto ist nicht aktiv. Bitte wenden Sie sich an Ihre Administration.",
+    "missing_permission": "Dazu sind Sie nicht berechtigt.",
+    "wrong_bot_class": "Das kann dieser Bot nicht.",
+    "wrong_channel": "Das geht hier nicht.",
+    "policy_denied": "Das erlauben die Regeln Ihres Unternehmens nicht.",
+    "not_visible": "Das konnte ich nicht finden.",
+    "context_refused": "Das geht im Moment nicht.",
+    "consistency_refused": "Das passt nicht zu dem, was schon eingetragen ist.",
+    "prediction_refused": "Das würde bald Schwierigkeiten machen und wurde deshalb nicht getan.",
+    "check_error": "Ich konnte nicht prüfen, ob das erlaubt ist; deshalb wurde nichts getan.",
+    "confirmation_declined": "Gut, ich habe es nicht getan.",
+    "confirmation_expired": "Die Zeit für die Bestätigung ist um. Bitte fragen Sie noch einmal.",
+    "confirmation_invalid": "Diese Bestätigung gilt nicht für Sie oder nicht für diese Anfrage.",
+    "confirmation_required": "Bitte bestätigen Sie zuerst.",
+    "rate_limited": "Das war zu oft.",
+    "concurrency_limited": "Davon laufen im Moment zu viele.",
+    "too_many_refusals": "Es wurden zu viele Anfragen abgelehnt.",
+    "breaker_open": "Das System dahinter ist im Moment nicht erreichbar. Es wurde nichts getan.",
+    "store_unavailable": "Das System ist im Moment nicht erreichbar. Es wurde nichts getan.",
+    "host_transaction_open": "Das System ist im Moment beschäftigt. Es wurde nichts getan.",
+    "running": "Ich bin schon dabei.",
+    "key_reused": "Das passt nicht zu einer früheren Anfrage mit derselben Nummer.",
+    "handler_error": "Etwas ist schiefgegangen.",
+    "rejected": "Das wurde abgelehnt.",
+    "deadline_exceeded": "Das hat zu lange gedauert.",
+    "breaker_opened": "Das System dahinter ist im Moment nicht erreichbar.",
+    "retry_does_not_fit": "Das System dahinter ist im Moment nicht erreichbar.",
+    "effect_unknown": "Ich weiß nicht, ob das geschehen ist. Jemand muss nachsehen; bitte wiederholen Sie es nicht.",
+    "lease_lost": "Das hat zu lange gedauert und wurde von anderer Stelle übernommen.",
+    "cancelled": "Das wurde abgebrochen. Es wurde nichts getan.",
+    # phrases
+    "please_confirm": "Bitte bestätigen Sie: {what}?",
+    "try_again_in": "Bitte versuchen Sie es in {time} noch einmal.",
+    "seconds": "{n} s",
+    "minutes": "{n} min",
+    "hours": "{n} h",
+    "support": "Der Support findet das unter dieser Nummer: {id}",
+}
