@@ -160,7 +160,13 @@ class Claim:
     async def _decide(self, call: Call, answer: ClaimAnswer) -> Outcome | None:
         row = answer.row
         if row is None:  # pragma: no cover - the port forbids it
-            raise ConfigurationError("BG118", "the store refused a claim without the row that stands in its way")
+            raise ConfigurationError(
+                "BG118",
+                "the store refused a claim without the row that stands in its way",
+                where=self._name,
+                why="nobody could tell a replay from a conflict",
+                fix="mend the store; IdempotencyStoreSuite finds this",
+            )
         claim_id, call.claim_id = call.claim_id, ""
         met = await self._meeting.meet(call, row)
         if met is not None:
@@ -201,12 +207,31 @@ class Claim:
         outcome = seal(call, Outcome(Status.SUCCEEDED, found.value))
         event = event_of(call, outcome, "reconciled")
         ack: Any = call.stores.idempotency.finish(
-            call.row_key or "", row.claim_id, RowState.DONE, body, self._command.keep, row.attempts, event
+            call.row_key or "",
+            row.claim_id,
+            RowState.DONE,
+            body,
+            self._command.keep,
+            row.attempts,
+            event if self._with_event else None,
         )
         if hasattr(ack, "__await__"):
             ack = await call.bridge(ack)
+        if ack is Ack.LOST:
+            return unknown
+        if not self._with_event and ack is Ack.APPLIED:
+            await self._noted(call, event)
         outcome.replayed = True
-        return outcome if ack is not Ack.LOST else unknown
+        return outcome
+
+    async def _noted(self, call: Call, event: Event) -> None:
+        """Write an event that no commit holds together with its row; what it tells is true without it."""
+        try:
+            done: Any = call.stores.events.append(event)
+            if hasattr(done, "__await__"):
+                await call.bridge(done)
+        except StoreUnavailable:
+            call.note(Reason.AUDIT_LOST, degraded=True)
 
     def _without_store(self, call: Call, error: StoreUnavailable) -> Outcome | None:
         skips = self._command.effects is Effects.IDEMPOTENT and not self._must_audit and not error.host_transaction
