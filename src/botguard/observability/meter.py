@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 from bisect import bisect_right
 from collections import deque
-from itertools import islice
 from operator import add
 from typing import Any, NamedTuple
 
