@@ -8,7 +8,7 @@ import aiogram.types
 import pytest
 import telegram
 
-from botguard.cli.demo.updates import Updates, read, token_pressed
+from botguard.cli.demo.updates import Updates, numbered, read, token_pressed
 
 UPDATES = list(Updates())
 
@@ -35,8 +35,9 @@ def _extra(value: Any) -> list[str]:
 
 @pytest.mark.parametrize("update", UPDATES, ids=[str(update["update_id"]) for update in UPDATES])
 def test_both_frameworks_read_it(update: dict[str, Any]) -> None:
-    pressed = token_pressed(update, "T0ken") if "callback_query" in update else update
-    for form in (update, pressed):
+    pressed = "callback_query" in update
+    other = token_pressed(update, "T0ken") if pressed else numbered(update, 3)
+    for form in (update, other):
         said = read(form)
 
         ours = aiogram.types.Update.model_validate(form)
@@ -60,7 +61,7 @@ def test_both_frameworks_read_it(update: dict[str, Any]) -> None:
 
 
 def test_a_delivery_is_named_by_what_was_meant() -> None:
-    assert len({update["update_id"] for update in UPDATES}) == len(UPDATES) == 20
+    assert len({update["update_id"] for update in UPDATES}) == len(UPDATES) == 42
     updates = Updates()
     first, again, other = (
         read(updates.said(words, nth)).context
@@ -69,12 +70,27 @@ def test_a_delivery_is_named_by_what_was_meant() -> None:
     assert first.delivery == again.delivery != other.delivery
     assert first.correlation_id != again.correlation_id
     assert first.locale == "en"
-    # Apart from the two presses that arrive twice, every update is a wish of its own.
-    assert len({read(update).context.delivery for update in UPDATES}) == len(UPDATES) - 2
+    # Apart from the one press that arrives twice, and Imran's yes, every update is a wish of its own.
+    assert len({read(update).context.delivery for update in UPDATES}) == len(UPDATES) - 3
+
+
+def test_a_message_sent_again_by_hand_is_another_one() -> None:
+    recorded = Updates().said("/stock SKU-9", by="Noor")
+    once, again = read(numbered(recorded, 1)), read(numbered(recorded, 2))
+    assert once.words == again.words == "/stock SKU-9"
+    assert len({said.context.delivery for said in (read(recorded), once, again)}) == 3
+    assert read(numbered(recorded, 0)) == read(recorded)
+
+
+def test_whose_chat_it_is_decides_the_company() -> None:
+    updates = Updates()
+    here, there = (read(updates.said("/order A-17 SKU-9 3", by=who)) for who in ("Sara", "Lena"))
+    assert (here.context.org, there.context.org) == ("acme", "bolt")
+    assert read(updates.said("/order A-17 SKU-9 3", by="Sara"), "other").context.org == "other"
 
 
 def test_a_button_gets_its_token() -> None:
-    recorded = Updates().said("yes TOKEN")
+    recorded = Updates().said("yes TOKEN", by="Imran")
     pressed = token_pressed(recorded, "abc")
     assert read(pressed).words == "yes abc"
     assert read(pressed).shown == "[yes]"

@@ -16,20 +16,8 @@ from botguard.cli.demo.erp import Erp, go_on
 from botguard.cli.demo.replay import answer_to
 from botguard.cli.demo.shop import Shop
 from botguard.cli.demo.updates import Updates, read
-from botguard.runtime import SystemClock
 
 __all__ = ["main"]
-
-
-class _Ahead(SystemClock):
-    """The system's clock as it will be some seconds from now: a restart long after the crash, without waiting."""
-
-    def __init__(self, seconds: float) -> None:
-        self._seconds = seconds
-
-    def time(self) -> float:
-        """Seconds since the epoch."""
-        return SystemClock.time() + self._seconds
 
 
 def _die() -> None:
@@ -42,7 +30,7 @@ def main() -> None:
     task = json.load(sys.stdin)
     crash = _die if task["kill"] else go_on
     erp = Erp(Path(task["effects"]), crash)
-    shop = Shop(Path(task["database"]), erp, clock=_Ahead(task["ahead"]), crash=crash)
+    shop = Shop(Path(task["database"]), erp, ahead=task["ahead"], crash=crash)
     updates = Updates()
     answers = []
     for update_id in task["updates"]:

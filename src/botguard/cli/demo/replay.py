@@ -10,31 +10,39 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from threading import Barrier
+from threading import Barrier, Event
 from typing import Any, Protocol
 
+from botguard.cli.demo.erp import go_on
 from botguard.cli.demo.shop import Shop
-from botguard.cli.demo.updates import Updates, read
+from botguard.cli.demo.updates import Updates, numbered, read
 from botguard.outcome import Outcome
 
-__all__ = ["Answer", "Entry", "Listener", "Promise", "Replay", "answer_to"]
+__all__ = ["Answer", "Entry", "Listener", "Promise", "Replay", "answer_to", "statuses"]
 
 #: Seconds after which a child process that says nothing is given up.
 PATIENCE = 20.0
+#: Seconds for which a delivery that is held up waits to be overtaken.
+HELD = 5.0
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What became of one delivery. ``token`` is the button's, where the bot asked for a yes."""
+    """What became of one delivery.
+
+    ``command`` is empty where no command was called; ``token`` is the button's, where the bot asked for a yes.
+    """
 
     status: str
+    command: str = ""
     reasons: tuple[str, ...] = ()
     message: str = ""
     attempts: int = 0
     replayed: bool = False
     event_id: str = ""
+    retry_after: float | None = None
     token: str = ""
 
 
@@ -69,12 +77,16 @@ class Promise:
 class Listener(Protocol):
     """Is told what happens, while it happens."""
 
-    def scene(self, title: str) -> None:
-        """A new scene begins."""
+    def scene(self, number: int, of: int, title: str) -> None:
+        """A new scene begins: which of how many."""
         ...
 
-    def entry(self, entry: Entry) -> None:
-        """An update was answered, or its process killed."""
+    def entry(self, entry: Entry, times: int) -> None:
+        """An update was answered, or its process killed; so often in the same words, one after the other."""
+        ...
+
+    def promise(self, promise: Promise) -> None:
+        """Something that was promised was looked at."""
         ...
 
     def note(self, text: str) -> None:
@@ -86,13 +98,20 @@ def answer_to(outcome: Outcome, locale: str) -> Answer:
     """An outcome, as the timeline keeps it."""
     return Answer(
         status=str(outcome.status),
+        command=outcome.command,
         reasons=tuple(str(reason) for reason in outcome.reasons),
         message=outcome.message(locale),
         attempts=outcome.attempts,
         replayed=outcome.replayed,
         event_id=outcome.event_id,
+        retry_after=outcome.retry_after,
         token=outcome.confirmation.token if outcome.confirmation is not None else "",
     )
+
+
+def statuses(answers: Sequence[Answer]) -> list[str]:
+    """How each ended."""
+    return [answer.status for answer in answers]
 
 
 def _was_killed(child: subprocess.CompletedProcess[str]) -> bool:
@@ -125,10 +144,10 @@ class Replay:
         """Seconds since the start."""
         return time.monotonic() - self._started
 
-    def scene(self, title: str) -> None:
+    def scene(self, number: int, of: int, title: str) -> None:
         """Begin a scene."""
         self._scene = title
-        self._listener.scene(title)
+        self._listener.scene(number, of, title)
 
     def note(self, text: str) -> None:
         """Tell of something that happened beside the chat."""
@@ -139,54 +158,91 @@ class Replay:
         expected = {fact: pair[0] for fact, pair in facts.items()}
         found = {fact: pair[1] for fact, pair in facts.items()}
         self.promises.append(Promise(name, says, expected, found))
+        self._listener.promise(self.promises[-1])
 
-    def say(self, words: str, nth: int = 0) -> Answer:
+    def later(self, seconds: float) -> None:
+        """Set the bot's clock ahead, so that nobody has to wait."""
+        self.shop.clock.ahead += seconds
+        self.note(f"{seconds:.0f} s later, by the bot's clock")
+
+    def say(self, words: str, nth: int = 0, *, by: str = "") -> Answer:
         """Deliver the recorded update with these words."""
-        return self.deliver(self.updates.said(words, nth))
+        return self.deliver(self.updates.said(words, nth, by=by))
 
     def deliver(self, update: Mapping[str, Any]) -> Answer:
         """Deliver an update to the bot in this process."""
-        said = read(update)
-        answer = answer_to(self.shop.handle(said), said.context.locale)
-        self._write(update, "bot", answer)
+        answer = self._answered(update)
+        self._write(update, "bot", [answer])
         return answer
+
+    def _answered(self, update: Mapping[str, Any]) -> Answer:
+        said = read(update)
+        return answer_to(self.shop.handle(said), said.context.locale)
+
+    def flood(self, update: Mapping[str, Any], most: int, until: str = "") -> list[Answer]:
+        """Deliver a message as somebody sends it again and again: each time a new one, until an answer has a status."""
+        answers: list[Answer] = []
+        while len(answers) < most and not (answers and answers[-1].status == until):
+            answers.append(self._answered(numbered(update, len(answers))))
+        self._write(update, "bot", answers)
+        return answers
+
+    def overtaken(self, update: Mapping[str, Any]) -> list[Answer]:
+        """Deliver an update twice. The second is through while the first still looks at the shelves."""
+        looking, overtaken = Event(), Event()
+
+        def held_up() -> None:
+            self.erp.on_look = go_on  # the other one is not
+            looking.set()
+            overtaken.wait(HELD)
+
+        self.erp.on_look = held_up
+        with ThreadPoolExecutor(1) as thread:
+            first = thread.submit(self._answered, update)
+            looking.wait(HELD)
+            second = self._answered(update)
+            overtaken.set()
+            answers = [second, first.result()]
+        self.erp.on_look = go_on
+        self._write(update, "bot", answers)
+        return answers
 
     def at_once(self, update: Mapping[str, Any], times: int) -> list[Answer]:
         """Deliver one update several times at the same moment."""
-        said, gate = read(update), Barrier(times)
+        gate = Barrier(times)
 
         def one(_: int) -> Answer:
             gate.wait(PATIENCE)
-            return answer_to(self.shop.handle(said), said.context.locale)
+            return self._answered(update)
 
         with ThreadPoolExecutor(times) as threads:
             answers = list(threads.map(one, range(times)))
-        for answer in answers:
-            self._write(update, "bot", answer)
+        self._write(update, "bot", answers)
         return answers
 
     def killed_after_effect(self, sayings: Sequence[str]) -> list[Answer]:
         """Deliver each to a bot in a process of its own, which is killed right after the effect."""
         updates = [self.updates.said(words) for words in sayings]
-        tasks = [{"updates": [update["update_id"]], "kill": True, "ahead": 0.0} for update in updates]
+        tasks = [{"updates": [update["update_id"]], "kill": True, "ahead": self.shop.clock.ahead} for update in updates]
         with ThreadPoolExecutor(len(tasks)) as threads:
             children = list(threads.map(self._child, tasks))
         answers = []
         for update, child in zip(updates, children, strict=True):
             told = (child.stderr.strip().splitlines() or ["it came to its end"])[-1]
             answers.append(Answer("killed") if _was_killed(child) else Answer("not killed", message=told))
-            self._write(update, "killed", answers[-1])
+            self._write(update, "killed", answers[-1:])
         return answers
 
     def restarted(self, sayings: Sequence[str], ahead: float) -> list[Answer]:
-        """Deliver to a bot in a new process, by whose storage's clock it is ``ahead`` seconds later."""
+        """Deliver to a bot in a new process, by whose clock it is ``ahead`` seconds later."""
         updates = [self.updates.said(words) for words in sayings]
+        ahead += self.shop.clock.ahead
         child = self._child({"updates": [u["update_id"] for u in updates], "kill": False, "ahead": ahead})
         if child.returncode != 0:
             raise RuntimeError(f"the restarted process ended with {child.returncode}: {child.stderr.strip()[-300:]}")
         answers = [Answer(**{**told, "reasons": tuple(told["reasons"])}) for told in json.loads(child.stdout)]
         for update, answer in zip(updates, answers, strict=True):
-            self._write(update, "restarted", answer)
+            self._write(update, "restarted", [answer])
         return answers
 
     def _child(self, task: dict[str, Any]) -> subprocess.CompletedProcess[str]:
@@ -203,11 +259,16 @@ class Replay:
             env={**os.environ, "PYTHONPATH": source + (os.pathsep + known if known else ""), "PYTHONUTF8": "1"},
         )
 
-    def _write(self, update: Mapping[str, Any], process: str, answer: Answer) -> None:
+    def _write(self, update: Mapping[str, Any], process: str, answers: Sequence[Answer]) -> None:
+        """Write a line for each answer; what reads the same is told once, with its number."""
         said = read(update)
-        entry = Entry(self.elapsed, self._scene, update["update_id"], said.who, said.shown, process, answer)
-        self.timeline.append(entry)
-        self._listener.entry(entry)
+        told: dict[Answer, list[Entry]] = {}
+        for answer in answers:
+            entry = Entry(self.elapsed, self._scene, update["update_id"], said.who, said.shown, process, answer)
+            self.timeline.append(entry)
+            told.setdefault(replace(answer, event_id="", retry_after=None), []).append(entry)
+        for alike in told.values():
+            self._listener.entry(alike[0], len(alike))
 
     def totals(self) -> dict[str, int]:
         """The numbers of the whole replay. Effects are counted where they happened, not in the guard's tables."""
@@ -222,6 +283,7 @@ class Replay:
             "effects": len(self.erp.effects()) + self.shop.reservations(),
             "duplicates_stopped": count(lambda a: a.replayed or a.status == "in_flight"),
             "refused": count(lambda a: a.status in ("invalid", "denied", "conflict")),
+            "throttled": count(lambda a: a.status == "throttled"),
             "unavailable": count(lambda a: a.status == "unavailable"),
             "retries": sum(max(0, a.attempts - 1) for a in answers if not a.replayed),
             "killed": count(lambda a: a.status == "killed"),

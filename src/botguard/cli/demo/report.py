@@ -2,35 +2,33 @@
 
 from __future__ import annotations
 
-import os
 import shlex
-import shutil
 import sys
 from dataclasses import asdict
-from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
-from botguard.cli.demo.replay import Entry, Promise, Replay
+from botguard.cli.demo.paper import BOLD, DIM, GREEN, RED, YELLOW, Paper, Progress, own_command
+from botguard.cli.demo.replay import Answer, Entry, Promise, Replay
 
-__all__ = ["Quiet", "Text", "as_data"]
+__all__ = ["Quiet", "Text", "as_data", "status_text", "tint_of"]
 
-_GREEN, _RED, _YELLOW, _BOLD, _DIM = "32", "1;31", "33", "1", "2"
 _TINTS = {
-    "succeeded": _GREEN,
-    "in_flight": _YELLOW,
-    "pending": _YELLOW,
-    "unknown": _RED,
-    "killed": _RED,
-    "failed": _RED,
+    "succeeded": GREEN,
+    "in_flight": YELLOW,
+    "pending": YELLOW,
+    "throttled": YELLOW,
+    "unavailable": YELLOW,
+    "unknown": RED,
+    "killed": RED,
+    "failed": RED,
 }
-#: What is typed where a terminal shows the typographic sign.
-_PLAIN = str.maketrans({"–": "-", "—": "-", "…": "...", "’": "'", "‘": "'", "“": '"', "”": '"', "→": "->", "×": "x"})
 _TOTALS = {
     "updates": "different updates",
     "deliveries": "deliveries of them",
-    "effects": "effects (orders, refunds, couriers, reservations), counted where they happened",
+    "effects": "effects (orders, refunds, labels, reservations ...), counted where they happened",
     "duplicates_stopped": "duplicates stopped",
     "refused": "refused: mistakes, people who may not, a number used twice",
+    "throttled": "slowed down: too many of them",
     "unavailable": "put off: the order system was down",
     "retries": "tries beyond the first",
     "killed": "processes killed",
@@ -38,22 +36,38 @@ _TOTALS = {
 }
 
 
+def tint_of(status: str) -> str:
+    """The colour of an ending."""
+    return _TINTS.get(status, "")
+
+
+def status_text(answer: Answer, times: int = 1) -> str:
+    """How it ended, in a few words."""
+    text = answer.status
+    if answer.replayed:
+        text += ", again"
+    elif answer.attempts > 1:
+        text += f", {answer.attempts} tries"
+    return text + (f", {times} times" if times > 1 else "")
+
+
 class Quiet:
     """Tells a person at the terminal, beside the JSON on standard output, which scene is played."""
 
-    def __init__(self, out: TextIO) -> None:
-        self._out = out if out.isatty() else None
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
 
-    def scene(self, title: str) -> None:
+    def scene(self, number: int, of: int, title: str) -> None:
         """See the protocol."""
-        if self._out is not None:
-            self._out.write(f"{title}\n")
-            self._out.flush()
+        self._progress.show(number, of, title)
 
-    def entry(self, entry: Entry) -> None:
+    def entry(self, entry: Entry, times: int) -> None:
         """See the protocol."""
 
     def note(self, text: str) -> None:
+        """See the protocol."""
+
+    def promise(self, promise: Promise) -> None:
         """See the protocol."""
 
 
@@ -61,112 +75,112 @@ class Text:
     """Writes lines for people.
 
     Args:
-        out: where to.
-        colour: False: never colours. True: where ``out`` is a terminal and NO_COLOR is not set.
+        paper: where to.
+        progress: the line below them.
+        facts: also what was compared for each promise that was kept.
     """
 
-    def __init__(self, out: TextIO, *, colour: bool) -> None:
-        terminal = out.isatty()
-        self._out = out
-        self._colour = colour and terminal and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
-        self._plain = not terminal or not (out.encoding or "").lower().startswith("utf")
-
-    def line(self, text: str = "") -> None:
-        """Write a line now."""
-        if self._plain:
-            text = text.translate(_PLAIN).encode("ascii", "backslashreplace").decode("ascii")
-        self._out.write(text + "\n")
-        self._out.flush()
-
-    def _tint(self, text: str, code: str) -> str:
-        return f"\x1b[{code}m{text}\x1b[0m" if self._colour and code else text
-
-    def scene(self, title: str) -> None:
-        """See the protocol."""
-        self.line()
-        self.line(self._tint(title, _BOLD))
-
-    def note(self, text: str) -> None:
-        """See the protocol."""
-        self.line(self._tint(f"          ({text})", _DIM))
-
-    def entry(self, entry: Entry) -> None:
-        """See the protocol."""
-        answer = entry.answer
-        status = answer.status
-        if answer.replayed:
-            status += ", again"
-        elif answer.attempts > 1:
-            status += f", {answer.attempts} tries"
-        first, *rest = answer.message.splitlines() or [""]
-        tinted = self._tint(f"{status:<20}", _TINTS.get(answer.status, ""))
-        self.line(f"  {entry.after:5.2f} s  {entry.who:<6} {entry.sent:<23} {tinted} {first}".rstrip())
-        for more in rest:
-            self.line(" " * 63 + more)
+    def __init__(self, paper: Paper, progress: Progress, *, facts: bool = False) -> None:
+        self._paper, self._progress, self._facts = paper, progress, facts
+        self._now = (0, 0, "")
 
     def opening(self, database: str) -> None:
         """What this is."""
-        self.line("A day of a shop bot: recorded Telegram messages, and everything that goes wrong with them.")
-        self.line(f"Database: {database}")
-        self.line("Columns: time, who, what they sent ([...] is a button), status, what they read.")
+        self._paper.row(
+            [], "A day of a shop bot: recorded Telegram messages, and everything that goes wrong with them."
+        )
+        self._paper.line(f"Database: {database}")
+        self._paper.row([], "Columns: seconds, who, what they sent ([...] is a button), how it ended, what they read.")
+
+    def scene(self, number: int, of: int, title: str) -> None:
+        """See the protocol."""
+        self._now = (number, of, title)
+        self._paper.line()
+        self._paper.line(self._paper.tint(title, BOLD))
+        self._progress.show(*self._now)
+
+    def note(self, text: str) -> None:
+        """See the protocol."""
+        self._paper.row([("", 7, "")], f"({text})", DIM)
+        self._progress.show(*self._now)
+
+    def entry(self, entry: Entry, times: int) -> None:
+        """See the protocol."""
+        answer = entry.answer
+        columns = [
+            (f"  {entry.after:5.2f}", 8, DIM),
+            (entry.who, 6, ""),
+            (entry.sent, 24, ""),
+            (status_text(answer, times), 20, tint_of(answer.status)),
+        ]
+        self._paper.row(columns, " ".join(answer.message.split()))
+        self._progress.show(*self._now)
+
+    def promise(self, promise: Promise) -> None:
+        """See the protocol."""
+        _promise(self._paper, promise, facts=self._facts)
+        self._progress.show(*self._now)
 
     def closing(self, replay: Replay, kept_at: str | None) -> None:
-        """Totals, promises and what to try next."""
-        self.line()
-        self.line(self._tint("In numbers", _BOLD))
+        """Totals, what was broken, and what to try next."""
+        paper = self._paper
+        paper.line()
+        paper.line(paper.tint("In numbers", BOLD))
         for name, number in replay.totals().items():
-            self.line(f"  {number:5}  {_TOTALS[name]}")
-        self.line()
-        self.line(self._tint("Promises", _BOLD))
-        for promise in replay.promises:
-            self._promise(promise)
-        broken = sum(1 for promise in replay.promises if not promise.kept)
+            paper.line(f"  {number:5}  {_TOTALS[name]}")
+        paper.line()
+        broken = [promise for promise in replay.promises if not promise.kept]
         count = len(replay.promises)
-        self.line()
-        verdict = f"{broken} of {count} promises BROKEN" if broken else f"All {count} promises kept"
-        self.line(self._tint(f"{verdict}, in {replay.elapsed:.1f} s.", _RED if broken else _GREEN))
-        self._next(kept_at)
-
-    def _promise(self, promise: Promise) -> None:
-        word = self._tint("kept  ", _GREEN) if promise.kept else self._tint("BROKEN", _RED)
-        self.line(f"  {word}  {promise.says}" + ("" if promise.kept else f" [{promise.name}]"))
-        for fact, expected in promise.expected.items():
-            found = promise.found[fact]
-            text = f"          {fact}: expected {_shown(expected)}"
-            if expected == found:
-                self.line(self._tint(f"{text}; found the same", _DIM))
-            else:
-                self.line(self._tint(f"{text}; found {_shown(found)}", _RED))
-
-    def _next(self, kept_at: str | None) -> None:
-        self.line()
-        self.line(self._tint("Next", _BOLD))
-        botguard = _own_command()
-        if kept_at is None:
-            self.line(f"  {botguard} demo --database shop.db")
-            self.line("      keep the file and look inside")
-        else:
-            query = "SELECT command, actor, status, reasons, attempts FROM botguard_events"
-            self.line(f'  sqlite3 {shlex.quote(kept_at)} "{query}"')
-            self.line("      who asked for what, and how it ended")
-            self.line(f"  cat {shlex.quote(kept_at + '.effects.jsonl')}")
-            self.line("      what happened outside, in the order system")
-        self.line(f"  {botguard} demo --json")
-        self.line("      the same for a script")
+        for promise in broken:
+            _promise(paper, promise, facts=True)
+        verdict = f"{len(broken)} of {count} promises BROKEN" if broken else f"All {count} promises kept"
+        paper.line(paper.tint(f"{verdict}, in {replay.elapsed:.1f} s.", RED if broken else GREEN))
+        _next(paper, kept_at)
 
 
-def _own_command() -> str:
-    """How to call this again from here: the command may be in an environment that is not switched on."""
-    if shutil.which("botguard"):
-        return "botguard"
-    near = os.path.relpath(sys.executable) if Path(sys.executable).is_relative_to(Path.cwd()) else sys.executable
-    return f"{shlex.quote(near)} -m botguard"
+def _promise(paper: Paper, promise: Promise, *, facts: bool) -> None:
+    word = ("  kept", 8, GREEN) if promise.kept else ("  BROKEN", 8, RED)
+    paper.row([word], promise.says + ("" if promise.kept else f" [{promise.name}]"))
+    if not facts and promise.kept:
+        return
+    for fact, expected in promise.expected.items():
+        found = promise.found[fact]
+        text = f"{fact}: expected {_shown(expected)}"
+        same = expected == found
+        paper.row(
+            [("", 8, "")], text + ("; found the same" if same else f"; found {_shown(found)}"), DIM if same else RED
+        )
+
+
+def _next(paper: Paper, kept_at: str | None) -> None:
+    botguard = own_command()
+    tries = [
+        (f"{botguard} demo --facts", "what was compared for each promise"),
+        (f"{botguard} demo --json", "the same for a script"),
+        (f"{botguard} demo --database shop.db", "keep the file and look inside"),
+        (f"{botguard} demo --app shop:guard --script day.jsonl", "your own bot: docs/how-to/demo-your-own.md"),
+    ]
+    if kept_at is not None:
+        query = "SELECT command, actor, status, reasons, attempts FROM botguard_events"
+        tries[2:3] = [
+            (f'sqlite3 {shlex.quote(kept_at)} "{query}"', "who asked for what, and how it ended"),
+            (f"cat {shlex.quote(kept_at + '.effects.jsonl')}", "what happened outside, in the order system"),
+        ]
+    paper.line()
+    paper.line(paper.tint("Next", BOLD))
+    for command, what in tries:
+        paper.line(f"  {command}")
+        paper.line(paper.tint(f"      {what}", DIM))
 
 
 def _shown(value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
-    return ", ".join(str(item) for item in value) if isinstance(value, list) else str(value)
+    if isinstance(value, dict):
+        return ", ".join(f"{number} {name}" for name, number in value.items())
+    if isinstance(value, list | tuple):
+        return ", ".join(_shown(item) for item in value) or "none"
+    return str(value)
 
 
 def as_data(replay: Replay, database: str | None) -> dict[str, Any]:

@@ -11,10 +11,12 @@ from typing import Any
 
 from botguard.invocation import Actor, Context
 
-__all__ = ["Said", "Updates", "read", "token_pressed"]
+__all__ = ["TOKEN", "Said", "Updates", "numbered", "read", "token_pressed"]
 
+#: The bot serves two companies; whose a chat is was settled when the bot was set up there.
+COMPANIES = {2001: "bolt"}
 #: Stands in a recorded button for the one that the bot makes when it asks.
-_TOKEN = "TOKEN"  # noqa: S105 - a placeholder, no password
+TOKEN = "TOKEN"  # noqa: S105 - a placeholder, no password
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,11 +33,12 @@ class Said:
         """What the person sent, for the timeline; a button in brackets and without its secret."""
         if not self.pressed:
             return self.words
-        return "[yes]" if self.words.startswith("yes ") else f"[{self.words}]"
+        answer = self.words.partition(" ")[0]
+        return f"[{answer}]" if answer in ("yes", "no") else f"[{self.words}]"
 
 
-def read(update: Mapping[str, Any]) -> Said:
-    """Translate a message or a button press.
+def read(update: Mapping[str, Any], org: str | None = None) -> Said:
+    """Translate a message or a button press; ``org`` by default the company whose chat it is.
 
     Telegram delivers a message again under its update id, and a press perhaps under another one. So a message is named
     by chat and message, a press by chat, message and button: two buttons on one message are two intents.
@@ -47,7 +50,7 @@ def read(update: Mapping[str, Any]) -> Said:
     chat = message["chat"]["id"]
     place = f"{chat}/{message['message_id']}"
     context = Context(
-        org="acme",
+        org=org or COMPANIES.get(chat, "acme"),
         actor=Actor(str(sender["id"])),
         channel="telegram",
         delivery=f"press/{place}/{words}" if press is not None else f"message/{place}",
@@ -62,11 +65,20 @@ def token_pressed(update: Mapping[str, Any], token: str) -> dict[str, Any]:
     """The recorded press of a button, with the token that the button has in this run."""
     pressed = copy.deepcopy(dict(update))
     press = pressed["callback_query"]
-    press["data"] = press["data"].replace(_TOKEN, token)
+    press["data"] = press["data"].replace(TOKEN, token)
     for row in press["message"]["reply_markup"]["inline_keyboard"]:
         for button in row:
-            button["callback_data"] = button["callback_data"].replace(_TOKEN, token)
+            button["callback_data"] = button["callback_data"].replace(TOKEN, token)
     return pressed
+
+
+def numbered(update: Mapping[str, Any], n: int) -> dict[str, Any]:
+    """The recorded message as somebody would send it the nth time: the same words, a message of its own."""
+    other = copy.deepcopy(dict(update))
+    other["update_id"] += 1000 * n
+    other["message"]["message_id"] += 1000 * n
+    other["message"]["date"] += n
+    return other
 
 
 class Updates:
@@ -88,6 +100,7 @@ class Updates:
     def __len__(self) -> int:
         return len(self._all)
 
-    def said(self, words: str, nth: int = 0) -> dict[str, Any]:
-        """The update with these words; the nth, from 0, where several have them."""
-        return [update for update in self if read(update).words == words][nth]
+    def said(self, words: str, nth: int = 0, *, by: str = "") -> dict[str, Any]:
+        """The update with these words, of this person where given; the nth, from 0, where several fit."""
+        saying = [(update, read(update)) for update in self]
+        return [update for update, said in saying if said.words == words and by in ("", said.who)][nth]
