@@ -6,6 +6,7 @@ from functools import partial
 from typing import Any
 
 from botguard.errors import StoreUnavailable
+from botguard.observability.tracing import traced
 from botguard.outcome import Outcome, Reason, Status
 from botguard.pipeline.call import Call, closed, refusal
 from botguard.pipeline.stage import Proceed
@@ -17,7 +18,7 @@ __all__ = ["declining", "ending_with"]
 
 def declining(plan: Plan, request: ApprovalRequest) -> Proceed:
     """Closes a request for its requester; to be run like a pipeline."""
-    return partial(_record(plan).around, partial(_decline, plan, request))
+    return traced(partial(_record(plan).around, partial(_decline, plan, request)))
 
 
 def ending_with(plan: Plan, error: StoreUnavailable) -> Proceed:
@@ -26,7 +27,7 @@ def ending_with(plan: Plan, error: StoreUnavailable) -> Proceed:
     async def end(_: Call) -> Outcome:
         return closed(error)
 
-    return partial(_record(plan).around, end)
+    return traced(partial(_record(plan).around, end))
 
 
 def _record(plan: Plan) -> Any:

@@ -112,24 +112,42 @@ def _problems(c: Command) -> Iterator[ConfigurationError]:
         return ConfigurationError(code, what, where=c.name, why=why, fix=fix)
 
     if not _NAME.fullmatch(c.name) or len(c.name) > 200:
-        yield wrong("BG100", f"{c.name!r} is no command name", fix='use dotted lower case, such as "orders.create"')
+        yield wrong(
+            "BG100",
+            f"{c.name!r} is no command name",
+            "audit, limits and deliveries know a command by its name",
+            'use dotted lower case, such as "orders.create"',
+        )
     if c.permission is None and not c.public:
         yield wrong("BG103", "it has neither a permission nor public=True", "nobody could ever call it", "give one")
     yield from _effect_problems(c, wrong)
     for name in ("deadline", "timeout"):
         value = getattr(c, name)
         if value is not None and not value > 0:
-            yield wrong("BG105", f"{name}={value!r} is no length of time", fix="give seconds above 0, or None")
+            yield wrong(
+                "BG105",
+                f"{name}={value!r} is no length of time",
+                "it would stop every call",
+                "give seconds above 0, or None",
+            )
     if not (c.keep > 0 and c.grace >= 0 and c.wait >= 0 and c.confirm_within > 0):
         yield wrong(
             "BG105",
             f"keep={c.keep!r}, grace={c.grace!r}, wait={c.wait!r}, confirm_within={c.confirm_within!r}",
+            why="such a length of time would stop every call, or forget every result",
             fix="give seconds: keep and confirm_within above 0, grace and wait not below",
         )
     if c.replay_to not in ("person", "org"):
-        yield wrong("BG106", f"replay_to={c.replay_to!r}", fix='use "person" or "org"')
+        yield wrong(
+            "BG106", f"replay_to={c.replay_to!r}", "nobody could tell who may see a result", 'use "person" or "org"'
+        )
     if c.result not in ("store", "discard") and not (hasattr(c.result, "encode") and hasattr(c.result, "decode")):
-        yield wrong("BG107", f"result={c.result!r}", fix='use "store", "discard" or a codec with encode and decode')
+        yield wrong(
+            "BG107",
+            f"result={c.result!r}",
+            "a replay could not give it back",
+            'use "store", "discard" or a codec with encode and decode',
+        )
     for stage, mode in c.modes.items():
         if stage not in MODES or mode not in MODES[stage]:
             yield wrong(
@@ -165,7 +183,12 @@ def _effect_problems(c: Command, wrong: Callable[..., ConfigurationError]) -> It
             'declare effects="idempotent"',
         )
     if c.effects is Effects.READ and c.reconcile is not None:
-        yield wrong("BG104", "a read has nothing to reconcile", fix="drop reconcile=, or declare its effects")
+        yield wrong(
+            "BG104",
+            "it is a read with reconcile=",
+            "a read has no effect that could be unknown",
+            "drop reconcile=, or declare its effects",
+        )
 
 
 class CommandOptions(TypedDict, total=False):
@@ -278,11 +301,21 @@ def make_command(name: str, options: Mapping[str, Any]) -> Command:
     for option, value in options.items():
         if option not in known:
             raise ConfigurationError(
-                "BG109", f"{option!r} is not an option here", where=name, fix=_nearest(option, sorted(known))
+                "BG109",
+                f"{option!r} is not an option here",
+                where=name,
+                why="what is misspelt would protect nothing",
+                fix=_nearest(option, sorted(known)),
             )
         suits, takes = _TAKES.get(option, (None, ""))
         if suits is not None and not suits(value) and not (value is None and option in _OPTIONAL):
-            raise ConfigurationError("BG117", f"{option}={value!r:.80}", where=name, fix=f"{option}= takes {takes}")
+            raise ConfigurationError(
+                "BG117",
+                f"{option}={value!r:.80}",
+                where=name,
+                why="it would fail at the first call instead of now",
+                fix=f"{option}= takes {takes}",
+            )
     made: dict[str, Any] = dict(options)
     for option, kind in _ENUMS.items():
         if option in made:
@@ -308,7 +341,7 @@ def _exceptions(value: Any, option: str, name: str) -> ExceptionTypes:
     try:
         return exception_types(value, option)
     except ConfigurationError as error:
-        raise ConfigurationError(error.code, error.what, where=name, why=error.why, fix=error.fix) from None
+        raise error.at(name) from None
 
 
 def _member(kind: type[StrEnum], value: Any, option: str, name: str) -> StrEnum:
@@ -317,7 +350,11 @@ def _member(kind: type[StrEnum], value: Any, option: str, name: str) -> StrEnum:
     except ValueError:
         choices = [str(member) for member in kind]
         raise ConfigurationError(
-            "BG109", f"{option}{value!r} does not exist", where=name, fix=_nearest(str(value), choices)
+            "BG109",
+            f"{option}{value!r} does not exist",
+            where=name,
+            why="what is misspelt would protect nothing",
+            fix=_nearest(str(value), choices),
         ) from None
 
 

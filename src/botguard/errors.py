@@ -2,6 +2,7 @@
 
 BotguardError
 ├── ConfigurationError      wiring; raised while decorating, binding or building, never for a user's input
+│   └── ExtraMissing        (also an ImportError) the library of an integration or adapter is not installed
 ├── OutcomeError            a guarded call ended without a value; carries the Outcome
 │   ├── InvalidPayload · Denied · Pending · RateLimited · Unavailable
 │   ├── AlreadyInProgress · KeyReused · OutcomeUnknown
@@ -28,6 +29,7 @@ __all__ = [
     "ConfigurationError",
     "DeadlineExceeded",
     "Denied",
+    "ExtraMissing",
     "InvalidPayload",
     "KeyReused",
     "OutcomeError",
@@ -61,7 +63,12 @@ class ConfigurationError(BotguardError):
     def __init__(self, code: str, what: str, *, where: str = "", why: str = "", fix: str = "") -> None:
         self.code, self.what, self.where, self.why, self.fix = code, what, where, why, fix
         head = f"[{code}] {where}: {what}" if where else f"[{code}] {what}"
-        super().__init__(". ".join(part.rstrip(".") for part in (head, why, fix and f"Fix: {fix}") if part) + ".")
+        parts = (head, why[:1].upper() + why[1:], fix and f"Fix: {fix}")
+        super().__init__(". ".join(part.rstrip(".") for part in parts if part) + ".")
+
+    def at(self, where: str) -> ConfigurationError:
+        """The same error with the place that only the caller knows."""
+        return ConfigurationError(self.code, self.what, where=where, why=self.why, fix=self.fix)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _rebuild_configuration_error, (self.code, self.what, self.where, self.why, self.fix)
@@ -69,6 +76,24 @@ class ConfigurationError(BotguardError):
 
 def _rebuild_configuration_error(code: str, what: str, where: str, why: str, fix: str) -> ConfigurationError:
     return ConfigurationError(code, what, where=where, why=why, fix=fix)
+
+
+class ExtraMissing(ConfigurationError, ImportError):
+    """A part of botguard was imported whose library is not installed.
+
+    Args:
+        what: which part needs what, in one clause.
+        extra: the extra of botguard's that brings it.
+        name: the module that could not be imported.
+    """
+
+    def __init__(self, what: str, extra: str, name: str | None = None) -> None:
+        why = "It is an extra, so that a host without it stays small"
+        super().__init__("BG199", what, why=why, fix=f"pip install 'botguard[{extra}]'")
+        self.extra, self.name = extra, name
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.what, self.extra, self.name)
 
 
 class OutcomeError(BotguardError):

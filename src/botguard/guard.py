@@ -9,7 +9,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any, TypeVar, Unpack
+from typing import TYPE_CHECKING, Any, TypeVar, Unpack
 
 from botguard.answering import declining, ending_with
 from botguard.command import CommandOptions, CommandRegistry, Declaration, default_registry, make_command
@@ -18,6 +18,7 @@ from botguard.explaining import Verdict, described, verdicts
 from botguard.housekeeping import apply_spool, purge
 from botguard.invocation import Context, is_name, running
 from botguard.limiter import LocalLimiter
+from botguard.observability.metrics import Metrics
 from botguard.options import Breaker, Check
 from botguard.outcome import Outcome, Status
 from botguard.pipeline.call import Call
@@ -26,6 +27,7 @@ from botguard.pipeline.stage import Proceed
 from botguard.plan import UNKNOWN, Parts, Plan, compile_plan, unknown_plan
 from botguard.ports.approvals import ApprovalRequest
 from botguard.ports.storage import Storage
+from botguard.ports.work import HostWork
 from botguard.runtime import AsyncRuntime, SyncRuntime, SystemClock, in_thread, is_loop_running, run_alone
 from botguard.stages.breaker import BreakerGate
 from botguard.wiring import (
@@ -37,12 +39,20 @@ from botguard.wiring import (
     policies_given,
     resolver_given,
     secret_given,
+    storage_given,
 )
-from botguard.wrapping import Shape, caller_locals, check_function, wrap
+from botguard.wrapping import Shape, caller_locals, check_function, check_one_retrier, wrap
+
+if TYPE_CHECKING:
+    from datetime import datetime, timedelta
+
+    from botguard.adoption.observer import Observer
+    from botguard.adoption.report import ShadowReport
 
 __all__ = ["ALLOW_ALL", "Guard", "Verdict", "guarded"]
 
 F = TypeVar("F", bound=Callable[..., Any])
+H = TypeVar("H")
 
 #: The Context of the innermost ``acting`` block, and the call inside which that block was opened.
 _acting: ContextVar[tuple[Context | None, Call | None]] = ContextVar("botguard_acting", default=(None, None))
@@ -64,6 +74,8 @@ class Guard:
         spool: where completions go that the store did not take, such as ``FileSpool("bot.spool")``.
         refusals_per_minute: refusals per address and actor before they are cut off at the edge.
         secret: keys the payload fingerprints instead of the storage's own key; 16 bytes or more.
+        work: sessions of the host's as units of work of ``transactional`` commands, such as ``SqlAlchemyWork(maker)``;
+            default: the storage's own transactions.
     """
 
     def __init__(
@@ -80,15 +92,10 @@ class Guard:
         spool: Any = None,
         refusals_per_minute: int = 60,
         secret: bytes | None = None,
+        work: HostWork | None = None,
     ) -> None:
         clock = clock or SystemClock()
-        if storage is None:
-            raise ConfigurationError(
-                "BG170",
-                "Guard() has no storage",
-                why="without one it cannot tell a duplicate from a new request",
-                fix="Guard(storage=MemoryStorage(), …) to try out, SqliteStorage('bot.db') to keep",
-            )
+        storage = storage_given(storage, work)
         self._context = resolver_given(context)
         self.registry = registry if registry is not None else CommandRegistry()
         self._parts = Parts(
@@ -104,6 +111,7 @@ class Guard:
             fingerprint_key=secret_given(secret, storage),
         )
         self._unknown: dict[bool, Plan] = {}
+        self._shadows: Observer | None = None
         #: Compiled plans by command name, for the way that most calls take.
         self._ready: dict[Any, Plan] = {}
         self._parts.meter.register(UNKNOWN.name, UNKNOWN.module)
@@ -153,6 +161,7 @@ class Guard:
         declaration.owner = self
         if declaration.shape.unresolved:  # its model is defined later in the module: compile at the first call
             declaration.entry = self._late(declaration)
+            self._parts.meter.register(declaration.command.name, declaration.command.module)
         else:
             self._compile(declaration)
 
@@ -169,6 +178,61 @@ class Guard:
             return declaration.entry(args, kwargs)  # type: ignore[misc]
 
         return first_call
+
+    # -- adopting -------------------------------------------------------------------------------------------------
+
+    def shadow(
+        self,
+        handlers: H,
+        *,
+        bind: Callable[..., Any] | None = None,
+        options: Mapping[str, Mapping[str, Any]] | Callable[[str], Mapping[str, Any] | None] | None = None,
+        in_place: bool = False,
+    ) -> H:
+        """Put a legacy registry in shadow: every handler goes on as before, and ``shadow_report`` tells what the guard
+        would have done.
+
+        Args:
+            handlers: name → function or bound method, or pairs of them. A name becomes a command's name, in lower case
+                and with ``_`` for what such a name cannot hold.
+            bind: maps a handler's own arguments to ``(payload, context)``, as for ``command``.
+            options: by handler's name, or a function of it: the options of ``command``, and ``command`` for another name.
+            in_place: change the registry itself.
+
+        Returns:
+            The same kind of registry with handlers that behave like those given. What is no function or bound method,
+            a generator or guarded already stays as it is; the report names it.
+
+        Raises:
+            ConfigurationError: for wiring that enforcing would refuse too; then nothing has changed.
+        """
+        from botguard.adoption.registry import shadow_all
+
+        return shadow_all(self._observer(), handlers, bind, options, in_place, caller_locals(2))  # type: ignore[no-any-return]
+
+    def shadow_report(self, *, since: datetime | timedelta | None = None) -> ShadowReport:
+        """What the guard would have refused, charged, replayed or retried, by command and reason.
+
+        Args:
+            since: None: the counts of this process. Else from the event store: all processes since that moment, or
+                within that time; stages in shadow mode are counted too.
+        """
+        from botguard.adoption.reading import report
+
+        return report(self._observer(), since)
+
+    async def shadow_report_async(self, *, since: datetime | timedelta | None = None) -> ShadowReport:
+        """``shadow_report`` for async storages."""
+        from botguard.adoption.reading import report_async
+
+        return await report_async(self._observer(), since)
+
+    def _observer(self) -> Observer:
+        if self._shadows is None:
+            from botguard.adoption.observer import Observer
+
+            self._shadows = Observer(self._parts, self._present_context)
+        return self._shadows
 
     # -- calling --------------------------------------------------------------------------------------------------
 
@@ -279,6 +343,7 @@ class Guard:
                 "BG137",
                 "it cannot be called by name: it needs more than its payload",
                 where=f"{plan.command.name} {plan.declaration.where}",
+                why="there is nothing to pass for the rest",
                 fix="call the function itself, or give the other parameters defaults",
             )
         parent = running.get()
@@ -293,7 +358,10 @@ class Guard:
         if declaration is None:
             if not isinstance(command, str):
                 raise ConfigurationError(
-                    "BG138", f"{command!r:.80} is not guarded", fix="decorate it with @guard.command"
+                    "BG138",
+                    f"{command!r:.80} is not guarded",
+                    why="it has no stages that could be run",
+                    fix="decorate it with @guard.command",
                 )
             return self._unknown_plan(sync)
         if declaration.owner is not self:
@@ -353,7 +421,12 @@ class Guard:
     def _at_once(found: Any) -> Any:
         if hasattr(found, "__await__"):
             found.close()
-            raise ConfigurationError("BG165", "this storage is asynchronous", fix="await the guard's _async methods")
+            raise ConfigurationError(
+                "BG165",
+                "this storage is asynchronous",
+                why="there is no event loop to run it on",
+                fix="await the guard's _async methods",
+            )
         return found
 
     def _asked(self, found: Any, context: Context) -> bool:
@@ -391,7 +464,10 @@ class Guard:
         plan = self._plan(command)
         if not plan.sync and is_loop_running():
             raise ConfigurationError(
-                "BG165", "explain() of an async command inside an event loop", fix="await guard.explain_async(...)"
+                "BG165",
+                "explain() of an async command inside an event loop",
+                why="the loop that runs cannot be waited for from within",
+                fix="await guard.explain_async(...)",
             )
         call = self._edge_call(plan, payload, context)
         if plan.sync:
@@ -416,9 +492,9 @@ class Guard:
         }
 
     @property
-    def metrics(self) -> Any:
-        """The guard's own counts; see :class:`botguard.observability.meter.CommandMeter`."""
-        return self._parts.meter
+    def metrics(self) -> Metrics:
+        """The guard's own counts: as plain data, as text for Prometheus, and in a registry of prometheus_client's."""
+        return Metrics(self._parts.meter)
 
     @property
     def storage(self) -> Storage:
@@ -439,11 +515,15 @@ class Guard:
         """Write the counted summaries of refusals that are still in memory; call it before the process ends."""
         plan = self._unknown_plan(True)
         run_sync(_flush(plan), plan.call({}, None, None, None, None))
+        if self._shadows is not None:
+            self._shadows.flush()
 
     async def flush_async(self) -> None:
         """``flush`` for async storages."""
         plan = self._unknown_plan(False)
         await _flush(plan)(plan.call({}, None, None, None, None))
+        if self._shadows is not None:
+            await self._shadows.flush_async()
 
     def apply_spool(self) -> int:
         """Write the spooled completions to the store, now that it is back. What it still does not take stays spooled.
@@ -490,6 +570,8 @@ def _decorator(name: str, options: CommandOptions, registry: CommandRegistry, de
         if kind is not None:
             inner = function.__func__  # type: ignore[attr-defined]
         inner = check_function(inner, name)
+        if command.retry is not None:
+            check_one_retrier(inner, name)
         shape = Shape(inner, local_names, command.request, command.bind)
         declaration = Declaration(command, inner, shape)
         wrapper = wrap(inner, declaration)

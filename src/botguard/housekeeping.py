@@ -47,5 +47,7 @@ def _at_once(said: Any, fix: str) -> Any:
     if hasattr(said, "__await__"):
         if hasattr(said, "close"):
             said.close()
-        raise ConfigurationError("BG165", "this storage is asynchronous", fix=fix)
+        raise ConfigurationError(
+            "BG165", "this storage is asynchronous", why="there is no event loop to run it on", fix=fix
+        )
     return said

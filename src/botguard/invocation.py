@@ -66,7 +66,10 @@ class Actor:
         _name(self.person, "Actor(person)", optional=True)
         if isinstance(self.roles, str):
             raise ConfigurationError(
-                "BG121", f"Actor(roles={self.roles!r}) is one string", fix=f"write roles=({self.roles!r},)"
+                "BG121",
+                f"Actor(roles={self.roles!r}) is one string",
+                why="its letters would be taken for roles",
+                fix=f"write roles=({self.roles!r},)",
             )
         object.__setattr__(self, "roles", tuple(self.roles))
 
@@ -123,11 +126,17 @@ class Context:
             raise ConfigurationError(
                 "BG122",
                 f"Context(actor={self.actor!r:.60}) is no Actor",
+                why="nobody could be authorised by it",
                 fix="write actor=Actor('u1', roles=('sales',))",
             )
         delivery: Any = self.delivery
         if delivery is not None and (not isinstance(delivery, str) or len(delivery) > 1024 or not _is_text(delivery)):
-            raise ConfigurationError("BG120", "Context(delivery) must be a string of at most 1024 whole characters")
+            raise ConfigurationError(
+                "BG120",
+                "Context(delivery) is not a string of at most 1024 whole characters",
+                why="two deliveries could be taken for one",
+                fix="pass the channel's own id of the message or button press",
+            )
         given: Any = self.correlation_id
         if given is not None and not (type(given) is str and given.isascii() and len(given) <= MAX_NAME):
             # It often comes from a caller's header and only names things in logs: cut and cleaned, never refused.

@@ -87,7 +87,10 @@ class Retry:
         attempts: Any = self.attempts
         if not isinstance(attempts, int) or isinstance(attempts, bool) or attempts < 1:
             raise ConfigurationError(
-                "BG111", f"Retry(attempts={self.attempts!r}) is not a number of calls", fix="use 1 or more"
+                "BG111",
+                f"Retry(attempts={self.attempts!r}) is not a number of calls",
+                why="there would be no first attempt",
+                fix="use 1 or more",
             )
 
 
@@ -118,10 +121,19 @@ class Breaker:
         object.__setattr__(self, "listeners", tuple(self.listeners))
         for name in ("fail_max", "probes"):
             if not isinstance(getattr(self, name), int) or getattr(self, name) < 1:
-                raise ConfigurationError("BG112", f"Breaker({name}={getattr(self, name)!r}) must be 1 or more")
+                raise _out_of_range(name, getattr(self, name), "give 1 or more")
         for name in ("reset_after", "probe_timeout"):
             if not getattr(self, name) > 0:
-                raise ConfigurationError("BG112", f"Breaker({name}={getattr(self, name)!r}) must be seconds above 0")
+                raise _out_of_range(name, getattr(self, name), "give seconds above 0")
+
+
+def _out_of_range(name: str, value: Any, fix: str) -> ConfigurationError:
+    return ConfigurationError(
+        "BG112",
+        f"Breaker({name}={value!r}) is out of range",
+        why="the breaker could never open, or never close again",
+        fix=fix,
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,5 +153,6 @@ class Check:
             raise ConfigurationError(
                 "BG113",
                 f"Check(stage={self.stage!r}) is not a stage for checks",
+                why="the check would never be asked",
                 fix='use "visibility", "context", "consistency" or "predict"',
             )

@@ -193,12 +193,15 @@ class Outcome:
         return made
 
     def message(self, locale: str = "en") -> str:
-        """Words for the person who asked, for a chat: no library terms, no internals."""
+        """Words for the person who asked, for a chat: no library terms, no internals.
+
+        English, German and Russian are built in; "de-AT" falls back to "de", and what a language lacks to English.
+        """
         return messages.render(self, locale)
 
-    def problem(self) -> dict[str, Any]:
+    def problem(self, locale: str = "en") -> dict[str, Any]:
         """This outcome as an RFC 9457 problem (``application/problem+json``) for a web client."""
-        return messages.problem(self)
+        return messages.problem(self, locale)
 
     def summary(self) -> str:
         """One line for developers and logs: status, codes and particulars."""

@@ -10,6 +10,7 @@ from botguard.command import Command, Declaration, make_command
 from botguard.errors import ConfigurationError
 from botguard.limiter import LocalLimiter
 from botguard.observability.meter import CommandMeter
+from botguard.observability.tracing import traced
 from botguard.options import Effects, Mode
 from botguard.outcome import Outcome, Reason, Status
 from botguard.pipeline.call import Call, refusal
@@ -51,7 +52,7 @@ from botguard.stages.work import Work
 from botguard.validation.bounds import check_bounds
 from botguard.wrapping import Shape, is_async
 
-__all__ = ["UNKNOWN", "Parts", "Plan", "compile_plan", "unknown_plan"]
+__all__ = ["UNKNOWN", "Parts", "Plan", "compile_plan", "storage_for", "unknown_plan"]
 
 #: What a name that no command has is counted and audited as.
 UNKNOWN = make_command("unknown-command", {"public": True, "effects": "read"})
@@ -126,7 +127,7 @@ class Plan:
         self.by_name = {stage.name: stage for stage in stages}
         self.deadline = self.command.deadline
         self.runnable = self.shape.runnable
-        self.entry = compose(stages, self.command.modes, last)
+        self.entry = traced(compose(stages, self.command.modes, last))
 
     def _inherited(self, call: Call, handle: Any) -> Any:
         """What a call inside an open unit of work does with it: a transactional one joins it, a read writes its event
@@ -183,11 +184,20 @@ def compile_plan(parts: Parts, declaration: Declaration) -> Plan:
     Raises:
         ConfigurationError: for anything that could not keep its promises.
     """
+    try:
+        return _compiled(parts, declaration)
+    except ConfigurationError as error:
+        if error.where != declaration.command.name:
+            raise
+        raise error.at(f"{error.where} {declaration.where}") from None
+
+
+def _compiled(parts: Parts, declaration: Declaration) -> Plan:
     command, shape = declaration.command, declaration.shape
     shape.resolve()
     sync = not inspect.iscoroutinefunction(declaration.function)
     runtime = parts.runtimes[0 if sync else 1]
-    storage = _storage_for(parts.storage, command, sync)
+    storage = storage_for(parts.storage, command, sync)
     model = shape.model
     builder = _Builder(parts, command, shape, model, storage, sync)
     stages = builder.stages()
@@ -213,12 +223,12 @@ def unknown_plan(parts: Parts, sync: bool) -> Plan:
         return refusal(Status.DENIED, Reason.NOT_FOUND)
 
     declaration = Declaration(UNKNOWN, unknown_command, Shape(unknown_command, {}, None, None))  # type: ignore[arg-type]
-    storage = _storage_for(parts.storage, UNKNOWN, sync)
+    storage = storage_for(parts.storage, UNKNOWN, sync)
     stages: list[Stage] = [Record(UNKNOWN, parts.meters, parts.refusals, parts.budget), Edge(parts.budget)]
     return Plan(declaration, storage, parts.runtimes[0 if sync else 1], sync, stages, refuse)
 
 
-def _storage_for(storage: Storage, command: Command, sync: bool) -> Storage:
+def storage_for(storage: Storage, command: Command, sync: bool) -> Storage:
     """The storage in the command's colour.
 
     Raises:
@@ -283,7 +293,11 @@ def _check_colour(port: Any, protocol: type, command: Command, sync: bool) -> No
             )
     elif colour == "sync":
         raise ConfigurationError(
-            "BG161", f"{name} would block the event loop", where=command.name, fix="wrap it, or use a sync handler"
+            "BG161",
+            f"{name} would block the event loop",
+            where=command.name,
+            why="its calls wait for a disk or a network in the loop's thread",
+            fix="wrap it, or use a sync handler",
         )
 
 
@@ -348,6 +362,7 @@ class _Builder:
                 "BG163",
                 f"breaker {name!r} is not among the guard's",
                 where=self.command.name,
+                why="nothing would protect what the handler depends on",
                 fix=f"add breakers={{{name!r}: Breaker()}} to the Guard; it has: {known}",
             )
         return gate
@@ -357,7 +372,12 @@ class _Builder:
         made = {stage.name: stage for stage in (*self._before(), *self._after()) if stage is not None}
         ordered = [made.pop(place.stage) for place in ORDER if place.stage in made]
         if made:  # pragma: no cover - a stage that the order table does not know is a bug of ours
-            raise ConfigurationError("BG164", f"stages without a place: {', '.join(made)}")
+            raise ConfigurationError(
+                "BG164",
+                f"stages without a place: {', '.join(made)}",
+                why="the place decides what is promised",
+                fix="give each a row in pipeline/order.py",
+            )
         return [stage for stage in ordered if self.command.mode(stage.name) is not Mode.OFF]
 
     def _before(self) -> list[Any]:

@@ -11,6 +11,7 @@ from botguard.invocation import Context
 from botguard.plan import Plan
 from botguard.policies.rules import RuleList
 from botguard.ports.storage import Storage
+from botguard.ports.work import HostWork
 from botguard.stages.authorize import RoleTable
 from botguard.wrapping import is_async
 
@@ -23,6 +24,7 @@ __all__ = [
     "policies_given",
     "resolver_given",
     "secret_given",
+    "storage_given",
 ]
 
 
@@ -94,7 +96,16 @@ def authorizer_given(access: Any) -> Any:
             why="nobody could do anything: the default is to deny",
             fix='access={"sales": {"orders.create"}}, or access=ALLOW_ALL on purpose',
         )
-    return RoleTable(access) if isinstance(access, Mapping) else access
+    if isinstance(access, Mapping):
+        return RoleTable(access)
+    if not callable(getattr(access, "permits", None)):
+        raise ConfigurationError(
+            "BG171",
+            f"Guard(access={access!r:.60}) permits nothing",
+            why="nobody could do anything: it says neither which role may do what, nor decides by itself",
+            fix='write {"sales": {"orders.create"}}, or give an object with permits(org, roles, permission)',
+        )
+    return access
 
 
 def policies_given(policies: Any) -> Any:
@@ -103,7 +114,24 @@ def policies_given(policies: Any) -> Any:
     if isinstance(policies, Iterable) and not isinstance(policies, str):
         return RuleList(policies)
     raise ConfigurationError(
-        "BG152", f"policies={policies!r:.60} cannot be read yet", fix="give a list of Rule(...) objects"
+        "BG152",
+        f"policies={policies!r:.60} cannot be read yet",
+        why="it would restrict nothing",
+        fix="give a list of Rule(...) objects",
+    )
+
+
+def storage_given(storage: Any, work: HostWork | None = None) -> Storage:
+    """A storage, with the host's units of work where it gives some; what is none is told apart here, before its first
+    port is asked."""
+    if storage is not None and not isinstance(storage, type) and hasattr(storage, "for_async"):
+        return storage if work is None else work.over(storage)  # type: ignore[no-any-return]
+    given = "has no storage" if storage is None else f"was given storage={storage!r:.80}, which is none"
+    raise ConfigurationError(
+        "BG170",
+        f"Guard() {given}",
+        why="without one it cannot tell a duplicate from a new request",
+        fix="Guard(storage=MemoryStorage(), …) to try out, SqliteStorage('bot.db') to keep",
     )
 
 
@@ -112,5 +140,10 @@ def secret_given(secret: bytes | None, storage: Storage) -> bytes:
         return storage.fingerprint_key
     given: Any = secret
     if not isinstance(given, bytes) or not 16 <= len(secret) <= 64:
-        raise ConfigurationError("BG172", "secret= must be 16 to 64 bytes", fix="secrets.token_bytes(32), kept safe")
+        raise ConfigurationError(
+            "BG172",
+            "secret= is not 16 to 64 bytes",
+            why="fingerprints of payloads could be guessed",
+            fix="take secrets.token_bytes(32) once, and keep it safe",
+        )
     return secret

@@ -69,6 +69,27 @@ def check_function(function: Any, command: str) -> FunctionType:
     return function
 
 
+def check_one_retrier(function: FunctionType, command: str) -> None:
+    """A command that the guard retries must not be retried below it too: 3 attempts of 3 attempts are 9 calls.
+
+    Only tenacity's own decorator can be told, by what it leaves on the function (and so without tenacity).
+
+    Raises:
+        ConfigurationError: if tenacity retries the handler already.
+    """
+    below: Any = function
+    while below is not None:
+        if hasattr(below, "retry_with") and hasattr(below, "statistics"):
+            raise ConfigurationError(
+                "BG125",
+                "it has two retry owners: retry= and tenacity's decorator on the handler",
+                where=f"{command} {function.__module__}.{function.__qualname__}",
+                why="the attempts multiply, and those inside neither know the deadline nor whether the effect is there",
+                fix="take tenacity's decorator away, and give its wait and stop to Retry(wait=…, stop=…)",
+            )
+        below = getattr(below, "__wrapped__", None)
+
+
 class Shape:
     """How a handler takes its payload, and which model that is. Annotations are resolved one by one, lazily."""
 

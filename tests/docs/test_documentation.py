@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 from pages import ROOT, blocks, pages
 
-from botguard.command import CommandOptions
-from botguard.messages import ENGLISH
+from botguard.command import CommandOptions, make_command
+from botguard.messages.english import SENTENCES as ENGLISH
+from botguard.options import Effects, Mode
 from botguard.outcome import Outcome, Reason, Status
 from botguard.pipeline.order import ORDER
 from botguard.ports.events import Event
@@ -99,6 +100,63 @@ def test_every_field_of_an_event_is_listed_in_order() -> None:
 def test_the_order_of_the_stages_is_the_codes() -> None:
     listed = table("docs/explanation/architecture.md")
     assert [name for name in listed if name in {place.stage for place in ORDER}] == [place.stage for place in ORDER]
+
+
+#: Where the stages are described that have no page of their own name.
+TOGETHER = {"look again": "peek", **dict.fromkeys(("visibility", "context", "consistency", "predict"), "checks")}
+TEMPLATE = ["About", "Use", "Defaults", "What it emits", "When the store is down", "Anti-patterns"]
+
+
+def test_every_stage_has_its_page_and_every_page_its_stage() -> None:
+    named_pages = {TOGETHER.get(place.stage, place.stage) for place in ORDER}
+    assert named_pages == {page.stem for page in (ROOT / "docs" / "stages").glob("*.md")}
+    for stage, page in TOGETHER.items():
+        assert stage in (ROOT / "docs" / "stages" / f"{page}.md").read_text(encoding="utf-8"), stage
+
+
+@pytest.mark.parametrize("page", sorted((ROOT / "docs" / "stages").glob("*.md")), ids=lambda page: page.stem)
+def test_a_stages_page_follows_the_template(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    assert re.findall(r"^## (.+)$", text, re.MULTILINE) == TEMPLATE
+    assert re.findall(r"^# (.+)$", text, re.MULTILINE) == [page.stem.capitalize()]
+    assert blocks(page), "it shows no code that is run"
+    sections = dict(zip(TEMPLATE, re.split(r"^## .+$", text, flags=re.MULTILINE)[1:], strict=True))
+    assert all(len(section.split()) >= 3 for section in sections.values()), "an empty section"
+    reasons = set(re.findall(r"^\|.*$", sections["What it emits"], re.MULTILINE))
+    spans = {span for row in reasons for span in re.findall(r"`([a-z]+_[a-z_]+)`", row)}
+    assert spans <= {*Reason, *CommandOptions.__annotations__, *Event._fields, "retry_after"}, (
+        "a reason that does not exist"
+    )
+    assert len(text.splitlines()) <= 120, "a page is short"
+
+
+@pytest.mark.parametrize("page", sorted((ROOT / "docs" / "stages").glob("*.md")), ids=lambda page: page.stem)
+def test_defaults_on_a_stages_page_are_those_of_the_code(page: Path) -> None:
+    shown = dict(
+        re.findall(r"^\| `([a-z_]+)` \| (`[^`]+`|none|\d+ s|\d+ days) \|", page.read_text("utf-8"), re.MULTILINE)
+    )
+    command = make_command("orders.create", {})
+    for option, said in shown.items():
+        if option not in CommandOptions.__annotations__ or option in ("final", "before_effect"):
+            continue
+        value = getattr(command, option)
+        if said == "none":
+            assert value in (None, (), ""), option
+        elif said.endswith("days"):
+            assert value == int(said.split()[0]) * 86400, option
+        elif said.endswith(" s"):
+            assert value == int(said.split()[0]), option
+        else:
+            assert said.strip("`").strip('"') == str(value), option
+
+
+def test_the_glossary_has_the_closed_words_and_each_word_once() -> None:
+    text = (ROOT / "docs" / "glossary.md").read_text(encoding="utf-8")
+    rows = [line.split("|")[1:3] for line in text.splitlines() if line.startswith("| ")][2:]
+    words = [word.strip() for names, _ in rows for word in names.split(",")]
+    assert len(words) == len(set(words)) > 80
+    for word in (*Effects, *Mode, *(place.stage for place in ORDER if place.stage in ("handler", "claim", "breaker"))):
+        assert word in text, word
 
 
 def test_every_page_is_in_the_index() -> None:

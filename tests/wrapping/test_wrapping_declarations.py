@@ -310,6 +310,6 @@ def test_a_configuration_error_survives_pickling_and_is_a_botguard_error() -> No
             "it would break",
             "mend it",
         )
-        assert str(twin) == str(error) == "[BG999] orders.create: it is wrong. it would break. Fix: mend it."
+        assert str(twin) == str(error) == "[BG999] orders.create: it is wrong. It would break. Fix: mend it."
     assert isinstance(error, botguard.BotguardError)
     assert importlib.import_module("botguard.errors").ConfigurationError is ConfigurationError

@@ -73,6 +73,8 @@ class Call:
     began: bool = False
     #: The row of this claim has reached its final state, or was released.
     settled: bool = False
+    #: The outcome of an attempt that was interrupted when its unit of work was committed: no time-out undoes it.
+    committed: Outcome | None = None
     #: The event of this run is stored already, together with its completion.
     audited: bool = False
     #: A pending request was shown before; this delivery only shows it again.
@@ -85,6 +87,8 @@ class Call:
     #: Field values before the first attempt, kept where another attempt may follow.
     pristine: Any = None
     view: Invocation | None = None
+    #: The last error that a call inside this one has sent to Sentry, and the id of its event.
+    reported: tuple[BaseException, str] | None = None
 
     def __init__(
         self,

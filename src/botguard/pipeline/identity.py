@@ -50,7 +50,11 @@ def _parsed(template: str, wrong: Callable[..., ConfigurationError]) -> list[Any
         raise wrong(str(error), fix='write "{order_id}"') from None
     for _, name, spec, conversion in parts:
         if name is not None and (spec or conversion or not name.isidentifier()):
-            raise wrong(f"{{{name}}} must be a bare field name", fix="use a function of the payload for anything else")
+            raise wrong(
+                f"{{{name}}} must be a bare field name",
+                "a part or a form of a value may be the same for two intents",
+                "write {order_id}, or give a function of the payload",
+            )
     return parts
 
 
@@ -60,7 +64,11 @@ def _check_fields(names: list[str], model: Any, wrong: Callable[..., Configurati
         return
     for name in names:
         if name not in fields:
-            raise wrong(f"{model.__name__} has no field {name!r}", fix=f"it has: {', '.join(fields)}")
+            raise wrong(
+                f"{model.__name__} has no field {name!r}",
+                "without it no intent could be told from another",
+                f"name one of its fields: {', '.join(fields)}",
+            )
         if "Secret" in str(fields[name].annotation):
             raise wrong(f"{name!r} is secret", "keys are stored and shown to operators", "use another field")
         if not _is_scalar(fields[name].annotation):

@@ -28,6 +28,7 @@ def run_sync(entry: Proceed, call: Call) -> Outcome:
         "BG140",
         "something waited on an event loop inside a synchronous call",
         where=call.plan.command.name,
+        why="a synchronous call has no event loop, and what waits only sometimes would fail only in production",
         fix="make the handler `async def` and call guard.run_async, or give the guard a synchronous port",
     )
 

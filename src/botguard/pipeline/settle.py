@@ -18,7 +18,7 @@ from botguard.ports.storage import COMPLETION_WITH_EVENT
 
 __all__ = ["Settlement"]
 
-_DONE, _LOST = RowState.DONE, Ack.LOST  # an enum's member is slow to look up on 3.11
+_DONE, _APPLIED, _LOST = RowState.DONE, Ack.APPLIED, Ack.LOST  # an enum's member is slow to look up on 3.11
 
 
 class Settlement:
@@ -94,7 +94,18 @@ class Settlement:
         if ack is _LOST:
             call.note(Reason.LEASE_LOST, degraded=True)
         elif event is not None:
-            call.audited = True
+            call.audited = ack is _APPLIED or await self._stored(call, event)
+
+    async def _stored(self, call: Call, event: Event) -> bool:
+        """Somebody has settled the row already: this run, whose answer was lost, or whoever reconciled it meanwhile?"""
+        try:
+            row: Any = call.stores.idempotency.peek(call.row_key or "")
+            if hasattr(row, "__await__"):
+                row = await call.bridge(row)
+        except StoreUnavailable:
+            call.note(Reason.AUDIT_LOST, degraded=True)  # nobody can say
+            return True
+        return row is None or row.event_id == event.id
 
     async def _once_more(
         self, call: Call, state: RowState, body: bytes | None, event: Event | None, error: Exception

@@ -50,7 +50,7 @@ class Rule:
     def verdict(self) -> Decision:
         """What a match means."""
         if self.deny:
-            text = self.message or self.deny.replace("_", " ").capitalize() + "."
+            text = self.message or self.deny.replace("_", " ").replace(".", " ").capitalize() + "."
             return Decision(False, (Detail("", self.deny, text),))
         return Decision(True, (), (Ask(self.confirm),))
 
@@ -62,7 +62,12 @@ class RuleList:
         self._rules = tuple(rules)
         for rule in self._rules:
             if not isinstance(rule, Rule):
-                raise ConfigurationError("BG152", f"policies= holds {rule!r:.60}", fix="give Rule(...) objects")
+                raise ConfigurationError(
+                    "BG152",
+                    f"policies= holds {rule!r:.60}",
+                    why="what is no rule restricts nothing",
+                    fix="give Rule(...) objects",
+                )
         self._by_command: dict[str, tuple[tuple[Rule, Decision], ...]] = {}
         names = [f"{r.commands}|{getattr(r.when, '__qualname__', r.when)}|{r.deny}|{r.confirm}" for r in self._rules]
         self.digest = blake2b("\n".join(sorted(names)).encode(), digest_size=6).hexdigest()

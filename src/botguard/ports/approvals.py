@@ -20,8 +20,8 @@ class ApprovalState(StrEnum):
 
 
 class ApprovalRequest(NamedTuple):
-    """One request. ``subject`` is unique: the digest of org, command, key and fingerprint, so that a call which is
-    delivered again finds the request it made before.
+    """One request. ``subject`` is unique: the digest of org, command, key, fingerprint and requester, so that a call
+    which is delivered again finds the request it made before, and nobody else's.
 
     ``token`` is random and is what a button carries; ``payload`` is the validated payload as JSON, or None where it
     must not be stored; ``spent_on`` is the key it was used for: single use for one key, repeatable for that key.

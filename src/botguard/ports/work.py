@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from botguard.ports.colour import Colour, MaybeAwaitable
 from botguard.ports.events import Event
 from botguard.ports.idempotency import Ack, RowState
 
-__all__ = ["Unit", "UnitOfWork"]
+if TYPE_CHECKING:
+    from botguard.ports.storage import Storage
+
+__all__ = ["HostWork", "Unit", "UnitOfWork"]
 
 
 class Unit(Protocol):
@@ -46,4 +49,16 @@ class UnitOfWork(Protocol):
 
     def begin(self) -> MaybeAwaitable[Unit]:
         """A new transaction that may write."""
+        ...
+
+
+class HostWork(Protocol):
+    """The host's own sessions as units of work, for ``Guard(work=…)``."""
+
+    def over(self, storage: Storage) -> Storage:
+        """The same storage, with these sessions as its ``work``.
+
+        Raises:
+            ConfigurationError: if they are of another database than the claims.
+        """
         ...

@@ -79,7 +79,7 @@ class Checks:
         if isinstance(said, Detail):
             return (said,)
         if isinstance(said, str) and said:
-            return (Detail("", said, said.replace("_", " ").capitalize() + "."),)
+            return (Detail("", said, said.replace("_", " ").replace(".", " ").capitalize() + "."),)
         if isinstance(said, list):
             return tuple(detail for item in said for detail in self._read(call, item, function))
         raise ConfigurationError(

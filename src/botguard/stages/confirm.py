@@ -8,6 +8,7 @@ from typing import Any
 
 from botguard.command import Command
 from botguard.errors import StoreUnavailable
+from botguard.messages.catalogue import phrase
 from botguard.options import Mode, Risk
 from botguard.outcome import Outcome, PendingRequest, Reason, Status
 from botguard.pipeline.call import Call, closed, refusal
@@ -71,7 +72,7 @@ class Confirm:
             targets = self._targets(call)
         except Exception as error:  # noqa: BLE001 - targets that cannot be told cannot be confirmed
             return closed(error)
-        subject = digest(call.row_key or "", call.fingerprint.hex(), targets)
+        subject = digest(call.row_key or "", call.fingerprint.hex(), call.person, targets)
         request = call.resume
         if request is None:
             request = await self._open(call, subject, asked)
@@ -125,7 +126,8 @@ class Confirm:
         data = call.payload if isinstance(call.payload, dict) else getattr(call.payload, "__dict__", {})
         shown = ", ".join(f"{name.replace('_', ' ')}: {value!s:.80}" for name, value in data.items())
         label = self._command.name.replace(".", " ").replace("_", " ")
-        return f"Please confirm: {label}" + (f" ({shown})" if shown else "") + "?"
+        what = f"{label} ({shown})" if shown else label
+        return phrase("please_confirm", call.context.locale).format(what=what)
 
     @staticmethod
     def _waiting(request: ApprovalRequest) -> Outcome:

@@ -44,7 +44,8 @@ def _homeless() -> Outcome:
     outcome = refusal(Status.DENIED, Reason.NO_CONTEXT)
     outcome.error = ConfigurationError(
         "BG173",
-        "the call has no Context, so nobody can be authorised",
+        "the call has no Context",
+        why="nobody can be authorised",
         fix="call it inside `with guard.acting(Context(org=…, actor=…)):`, pass bind=…, or Guard(context=…)",
     )
     return outcome

@@ -34,11 +34,12 @@ def parse_limit(text: str, command: str, lease: float) -> Limit:
         ConfigurationError: if it cannot be read.
     """
 
-    def wrong(why: str) -> ConfigurationError:
+    def wrong(what: str) -> ConfigurationError:
         return ConfigurationError(
             "BG115",
-            f"limit {text!r}: {why}",
+            f"limit {text!r}: {what}",
             where=command,
+            why="it would limit nobody, or everybody together",
             fix=f'write "5/minute per user"; scopes: {", ".join(_SCOPES)}',
         )
 

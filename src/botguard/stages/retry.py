@@ -11,7 +11,7 @@ from botguard.outcome import Outcome, Reason, Status
 from botguard.pipeline.call import Allowance, Call
 from botguard.pipeline.stage import Proceed
 
-__all__ = ["RetryStage"]
+__all__ = ["RetryStage", "retry_state"]
 
 #: Nobody waits longer than a year for an attempt, and no clock can sleep for an infinite time.
 _LONGEST = 366 * 86400.0
@@ -50,7 +50,7 @@ class RetryStage:
         return isinstance(error, self._retryable) and not isinstance(error, self._final)
 
     async def _again(self, call: Call, proceed: Proceed, outcome: Outcome) -> Outcome:
-        state = _state(call.started)
+        state = retry_state(call.started)
         runtime = call.plan.runtime
         while True:
             wait = self._next_wait(call, state, outcome, runtime.clock.monotonic())
@@ -78,24 +78,28 @@ class RetryStage:
 
     def _next_wait(self, call: Call, state: Any, outcome: Outcome, now: float) -> float | None:
         """Seconds to wait before the next attempt, or None if this was the last."""
+        try:
+            return self._planned(call, state, outcome, now)
+        except Exception as odd:  # noqa: BLE001 - the host's schedule is broken: the attempt's own error is the answer
+            if outcome.error is not None:
+                outcome.error.add_note(f"There was no further attempt, since wait= or stop= of Retry raised {odd!r}")
+            return None
+
+    def _planned(self, call: Call, state: Any, outcome: Outcome, now: float) -> float | None:
+        """What the command and its wait and stop objects say; these are the host's and may raise."""
         error, allowance = outcome.error, call.allowance
         if call.attempt >= self._retry.attempts or allowance is None or allowance.left < 1:
             return None
         # The protocol of tenacity's strategies: outcome and times first, then wait, then stop.
         state.attempt_number, state.outcome_timestamp = call.attempt, now
         state.outcome = _failed(call.attempt, error)
-        try:
-            wait = float((self._retry.wait or _default_wait())(state))
-            asked = getattr(error, "retry_after", None)
-            if isinstance(asked, int | float) and not isinstance(asked, bool):
-                wait = max(wait, float(asked))
-            wait = wait if wait > 0 else 0.0  # below 0, or not a number
-            state.upcoming_sleep = wait
-            return None if self._retry.stop is not None and self._retry.stop(state) else wait
-        except Exception as odd:  # noqa: BLE001 - the host's schedule is broken: the attempt's own error is the answer
-            if error is not None:
-                error.add_note(f"There was no further attempt, since wait= or stop= of Retry raised {odd!r}")
-            return None
+        wait = float((self._retry.wait or _default_wait())(state))
+        asked = getattr(error, "retry_after", None)
+        if isinstance(asked, int | float) and not isinstance(asked, bool):
+            wait = max(wait, float(asked))
+        wait = wait if wait > 0 else 0.0  # below 0, or not a number
+        state.upcoming_sleep = wait
+        return None if self._retry.stop is not None and self._retry.stop(state) else wait
 
     async def preview(self, call: Call) -> Outcome | None:
         """Nothing to say before the run."""
@@ -113,7 +117,7 @@ def _untried(outcome: Outcome) -> Reason | None:
     return Reason.RETRY_DOES_NOT_FIT if Reason.RETRY_DOES_NOT_FIT in outcome.reasons else None
 
 
-def _state(started: float) -> Any:
+def retry_state(started: float) -> Any:
     """tenacity's own state object, built only when something has failed."""
     from tenacity import RetryCallState, Retrying
 

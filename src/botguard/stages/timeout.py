@@ -35,7 +35,7 @@ class Timeout:
                 return await proceed(call)
         except TimeoutError:
             if running is not None and running.expired():
-                return self._stopped()
+                return call.committed or self._stopped()
             raise
 
     @staticmethod

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from botguard.errors import ConfigurationError, StoreUnavailable
+from botguard.errors import BotguardError, ConfigurationError, StoreUnavailable
 from botguard.outcome import Outcome, Reason, Status
 from botguard.pipeline.call import Call, refusal
 from botguard.pipeline.meeting import Meeting
@@ -41,13 +41,20 @@ class Work:
             raise
         finally:
             call.unit = None
-        await self._rollback(call, unit)
+        # Shielded here too: the attempt's time may be over just now, and a transaction left open holds everybody up.
+        await call.plan.runtime.shield(self._rollback(call, unit))
         return outcome
 
     async def _begin(self, call: Call) -> Unit:
         work = call.stores.work
         if work is None:  # pragma: no cover - refused at wiring
-            raise ConfigurationError("BG160", "this storage has no unit of work", where=call.plan.command.name)
+            raise ConfigurationError(
+                "BG160",
+                "this storage has no unit of work",
+                where=call.plan.command.name,
+                why="effect and completion could not be committed together",
+                fix="use a storage that has one, or declare other effects",
+            )
         unit: Any = work.begin()
         if hasattr(unit, "__await__"):
             unit = await call.bridge(unit)
@@ -77,17 +84,34 @@ class Work:
             if hasattr(done, "__await__"):
                 await call.bridge(done)
         except StoreUnavailable as error:
-            await self._rollback(call, unit)
-            committed = await self._committed(call) if error.maybe_applied else False
-            if committed is None:
-                call.note(Reason.EFFECT_UNKNOWN)
-            if not committed:
-                return _down(error)
+            found = self._find_out(call, unit, outcome, event, error.maybe_applied)
+            return outcome if await call.plan.runtime.shield(found) else _down(error)
+        except BotguardError:
+            await call.plan.runtime.shield(self._find_out(call, unit, outcome, event, True))
+            raise
+        except Exception as error:  # noqa: BLE001 - what the handler left to be written was refused: it is his error
+            found = self._find_out(call, unit, outcome, event, True)
+            if await call.plan.runtime.shield(found):
+                return outcome
+            return Outcome(Status.FAILED, None, error, (Reason.HANDLER_ERROR,))
         except BaseException:
-            await call.plan.runtime.shield(self._interrupted(call, unit, event))
+            await call.plan.runtime.shield(self._find_out(call, unit, outcome, event, True))
             raise
         self._settlement.acknowledge(call, Ack.APPLIED, event)
         return outcome
+
+    async def _find_out(
+        self, call: Call, unit: Unit, outcome: Outcome, event: Event | None, maybe_applied: bool
+    ) -> bool:
+        """The answer to COMMIT is missing: only the row tells whether the run is over, and its event stored."""
+        await self._rollback(call, unit)
+        committed = await self._committed(call) if maybe_applied else False
+        if committed:
+            self._settlement.acknowledge(call, Ack.APPLIED, event)
+            call.committed = outcome
+        elif committed is None:
+            call.note(Reason.EFFECT_UNKNOWN)
+        return bool(committed)
 
     async def _committed(self, call: Call) -> bool | None:
         """An answer lost around COMMIT is unknown until the row was looked up; None if that fails too."""
@@ -98,12 +122,6 @@ class Work:
         except StoreUnavailable:
             return None
         return row is not None and row.claim_id == call.claim_id and row.state is RowState.DONE
-
-    async def _interrupted(self, call: Call, unit: Unit, event: Event | None) -> None:
-        """The answer was on its way: only the row tells whether the run is over, and its event stored."""
-        await self._rollback(call, unit)
-        if await self._committed(call):
-            self._settlement.acknowledge(call, Ack.APPLIED, event)
 
     async def _overtaken(self, call: Call, unit: Unit, ack: Ack) -> Outcome:
         """The key is somebody else's, or an earlier attempt's commit did arrive: undo everything, and answer with the

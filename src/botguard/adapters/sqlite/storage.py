@@ -138,12 +138,12 @@ class SqliteStorage:
 
 def _checked(path: str | os.PathLike[str], synchronous: str) -> str:
     name = os.fspath(path)
-    if name in ("", ":memory:"):
+    if name in ("", ":memory:") or name.startswith("file:"):  # a URI would become the name of a file
         raise ConfigurationError(
             "BG145",
             f"SqliteStorage({name!r}) names no file",
             why="a database in memory belongs to one connection: no other thread or process would see a claim",
-            fix="name a file, or use MemoryStorage",
+            fix="give the path of a file, or use MemoryStorage()",
         )
     if synchronous not in ("FULL", "NORMAL"):
         raise ConfigurationError(
