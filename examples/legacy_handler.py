@@ -138,10 +138,10 @@ def morning(handlers: Handlers) -> None:
         print(f"  user {user.id}  {text:<22} -> {dispatch(handlers, number, user, text, entity_id)}")
 
 
-def main() -> None:
-    """Once in shadow, once enforced."""
+def main(clock: Any = None) -> None:
+    """Once in shadow, once enforced. A test gives a clock that stands still."""
     erp = Erp()
-    guard = Guard(storage=MemoryStorage(), access=ACCESS)
+    guard = Guard(storage=MemoryStorage(clock=clock), access=ACCESS, clock=clock)
 
     print("In shadow")
     handlers = guard.shadow(registry(erp), bind=bind, options=OPTIONS)

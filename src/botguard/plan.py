@@ -9,6 +9,7 @@ from typing import Any
 from botguard.command import Command, Declaration, make_command
 from botguard.errors import ConfigurationError
 from botguard.limiter import LocalLimiter
+from botguard.observability.after_commit import AfterCommit
 from botguard.observability.meter import CommandMeter
 from botguard.observability.tracing import traced
 from botguard.options import Effects, Mode
@@ -30,7 +31,7 @@ from botguard.ports.limits import LimitStore
 from botguard.ports.policy import PolicyEngine
 from botguard.ports.runtime import Runtime
 from botguard.ports.spool import Spool
-from botguard.ports.storage import COMPLETION_WITH_EVENT, Storage
+from botguard.ports.storage import COMPLETION_WITH_EVENT, JoinsHost, Storage
 from botguard.ports.telemetry import Meter
 from botguard.ports.work import UnitOfWork
 from botguard.stages.authorize import Authorize
@@ -246,6 +247,8 @@ def storage_for(storage: Storage, command: Command, sync: bool) -> Storage:
                 fix="give the guard an async storage, or make the handler a plain function",
             )
         found = converted
+    elif command.effects is Effects.TRANSACTIONAL and isinstance(found, JoinsHost):
+        found = found.for_transactional()
     work = found.work if command.effects is Effects.TRANSACTIONAL else None
     for port, protocol in (
         (found.idempotency, IdempotencyStore),
@@ -391,7 +394,7 @@ class _Builder:
         look = self.gate.look if self.gate is not None else None
         local = parts.limiter
         return [
-            Record(command, parts.meters, parts.refusals, parts.budget),
+            Record(command, self._meters(), parts.refusals, parts.budget),
             Edge(parts.budget),
             Authorize(command, parts.authorizer, parts.directory),
             Validate(self.model, check_bounds, _describe),
@@ -405,6 +408,13 @@ class _Builder:
             self._checks("predict"),
             Confirm(command, self.identity, _dump(self.model), look),
         ]
+
+    def _meters(self) -> tuple[Meter, ...]:
+        """Those that count a run which is part of the host's transaction wait for its commit."""
+        meters = self.parts.meters
+        if self.command.effects is not Effects.TRANSACTIONAL or not isinstance(self.storage, JoinsHost):
+            return meters
+        return tuple(AfterCommit(meter, self.storage.after_commit) for meter in meters)
 
     def _after(self) -> list[Any]:
         command, meeting, settlement = self.command, self.meeting, self.settlement

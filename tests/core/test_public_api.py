@@ -74,6 +74,10 @@ __init__(self, *, storage: 'Storage | None' = None, access: 'Any' = None, direct
 command(self, name: 'str', **options: 'Unpack[CommandOptions]') -> 'Callable[[F], F]'
 check(self, pattern: 'str', *, stage: 'str' = 'context') -> 'Callable[[F], F]'
 bind(self, declaration: 'Declaration') -> 'None'
+shadow(self, handlers: 'H', *, bind: 'Callable[..., Any] | None' = None, options: 'Mapping[str, Mapping[str, Any]] |
+    Callable[[str], Mapping[str, Any] | None] | None' = None, in_place: 'bool' = False) -> 'H'
+shadow_report(self, *, since: 'datetime | timedelta | None' = None) -> 'ShadowReport'
+shadow_report_async(self, *, since: 'datetime | timedelta | None' = None) -> 'ShadowReport'
 acting(self, context: 'Context') -> 'Iterator[Context]'
 run(self, command: 'str | Callable[..., Any]', payload: 'Any' = None, *, context: 'Context | None' =
     None, session: 'Any' = None) -> 'Outcome'
