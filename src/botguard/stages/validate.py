@@ -61,7 +61,7 @@ def _locale(call: Call) -> str:
     return call.context.locale if call.context is not None else "en"
 
 
-def _revalidator(model: Any) -> Callable[[Any], Any] | None:
+def _revalidator(model: Any) -> Callable[[Any], Any]:
     """Validates an instance of the model again: it may have been changed since, or built without validation.
 
     pydantic can do that ("revalidate_instances"), but only as a setting of the model, which is the host's.
@@ -72,7 +72,27 @@ def _revalidator(model: Any) -> Callable[[Any], Any] | None:
     node = schema
     while node.get("type") in ("definitions", "function-after", "function-before", "function-wrap"):
         node["schema"] = node = dict(node["schema"])
-    if node.get("type") != "model":
-        return None
+    if node.get("type") != "model":  # one that refers to itself
+        return _from_its_fields(model)
+    # An instance holds its values by name, whatever aliases its input has.
     node["revalidate_instances"] = "always"
-    return SchemaValidator(schema).validate_python
+    node["config"] = {**node.get("config", {}), "populate_by_name": True, "validate_by_name": True}
+    try:
+        # Newer versions take the class's own validator for its schema, which would let instances through again.
+        return SchemaValidator(schema, _use_prebuilt=False).validate_python
+    except TypeError:
+        return SchemaValidator(schema).validate_python
+
+
+def _from_its_fields(model: Any) -> Callable[[Any], Any]:
+    """Validates what an instance holds as if it had come in."""
+    names = {
+        name: field.validation_alias if isinstance(field.validation_alias, str) else name
+        for name, field in model.model_fields.items()
+    }
+    validate = model.__pydantic_validator__.validate_python
+
+    def again(raw: Any) -> Any:
+        return validate({names.get(name, name): value for name, value in raw.__dict__.items()})
+
+    return again
