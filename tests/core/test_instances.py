@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from pydantic import BaseModel, Field, field_validator, model_validator
+from pydantic import BaseModel, Field, PrivateAttr, field_validator, model_validator
 
 from botguard import ALLOW_ALL, Actor, Context, Guard, Status
 from botguard.adapters.memory import MemoryStorage
@@ -72,7 +72,16 @@ def test_an_instance_that_breaks_its_own_model_is_invalid(model: Any) -> None:
     assert [order.quantity for order in effects][1:] == []
 
 
-def test_what_was_set_is_still_known_after_it() -> None:
-    guard, effects = guarded(Plain)
-    assert guard.run("orders.create", Plain(quantity=3), context=ANN).ok
+class Carried(Nested):
+    _bot: str = PrivateAttr("nobody")
+
+
+@pytest.mark.parametrize("model", [Plain, Carried])
+def test_what_validation_does_not_see_is_kept(model: Any) -> None:
+    guard, effects = guarded(model)
+    order = model(quantity=3)
+    if model is Carried:
+        order._bot = "the shop's"
+    assert guard.run("orders.create", order, context=ANN).ok
     assert effects[0].model_fields_set == {"quantity"}
+    assert getattr(effects[0], "_bot", "the shop's") == "the shop's"

@@ -73,15 +73,15 @@ def _revalidator(model: Any) -> Callable[[Any], Any]:
     while node.get("type") in ("definitions", "function-after", "function-before", "function-wrap"):
         node["schema"] = node = dict(node["schema"])
     if node.get("type") != "model":  # one that refers to itself
-        return _from_its_fields(model)
+        return _as_it_was(_from_its_fields(model))
     # An instance holds its values by name, whatever aliases its input has.
     node["revalidate_instances"] = "always"
     node["config"] = {**node.get("config", {}), "populate_by_name": True, "validate_by_name": True}
     try:
         # Newer versions take the class's own validator for its schema, which would let instances through again.
-        return SchemaValidator(schema, _use_prebuilt=False).validate_python
+        return _as_it_was(SchemaValidator(schema, _use_prebuilt=False).validate_python)
     except TypeError:
-        return SchemaValidator(schema).validate_python
+        return _as_it_was(SchemaValidator(schema).validate_python)
 
 
 def _from_its_fields(model: Any) -> Callable[[Any], Any]:
@@ -91,8 +91,17 @@ def _from_its_fields(model: Any) -> Callable[[Any], Any]:
         for name, field in model.model_fields.items()
     }
     validate = model.__pydantic_validator__.validate_python
+    return lambda raw: validate({names.get(name, name): value for name, value in raw.__dict__.items()})
+
+
+def _as_it_was(validate: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """The new instance keeps what validation does not see: which fields were set, and private attributes."""
 
     def again(raw: Any) -> Any:
-        return validate({names.get(name, name): value for name, value in raw.__dict__.items()})
+        made = validate(raw)
+        object.__setattr__(made, "__pydantic_fields_set__", raw.__pydantic_fields_set__.copy())
+        if raw.__pydantic_private__:  # a bot framework keeps the bot there that its message came by
+            object.__setattr__(made, "__pydantic_private__", raw.__pydantic_private__.copy())
+        return made
 
     return again
