@@ -234,9 +234,10 @@ class LocalLimiter:
         with self._lock:
             for state, bucket in zip(states, buckets):  # noqa: B905 - made in pairs
                 # Most calls find room at a glance: the window is not over, none in the one before, few in this one.
-                count = state.now.get(bucket, 0)
+                now = state.now
+                count = now.get(bucket, 0)
                 if time < state.end and count < state.amount and bucket not in state.before:
-                    state.now[bucket] = count + 1
+                    now[bucket] = count + 1
                     if state.stale:
                         state.sweep()
                 elif state.wait(bucket, time):

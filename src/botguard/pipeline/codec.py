@@ -47,7 +47,8 @@ class ResultCodec:
         """See :class:`Codec`."""
         kind = type(value)
         if kind is str:
-            return _bounded(b"s" + value.encode("utf-8", "surrogatepass"))
+            data = b"s" + value.encode("utf-8", "surrogatepass")
+            return data if len(data) <= MAX_RESULT else _bounded(data)
         if value is None or kind is bool or kind is int:
             return _bounded(b"j" + repr(value).encode()) if kind is int else _CONSTANTS[value]
         try:

@@ -89,9 +89,11 @@ class Identity:
 
     def __init__(self, command: Command, model: Any, fingerprint_key: bytes) -> None:
         self._command = command.name
-        self._scope = f"{len(command.name)}:{command.name}3:key"
         self._encode = model_encoder(model) if model is not None else canonical
-        self._secret = fingerprint_key
+        # Hashes that have seen already what each of a command's keys begins with: a copy costs half of a new one.
+        self._keys = blake2b(f"key {len(command.name)}:{command.name}".encode(), digest_size=20)
+        # The secret goes first: blake2 cannot be extended, so this is as good a key as its key=, at half the price.
+        self._prints = blake2b(fingerprint_key, digest_size=16)
         self._key: Callable[[Any], Any] | None = None
         if isinstance(command.key, str):
             self._key = compile_template(command.key, command.name, model)
@@ -103,32 +105,32 @@ class Identity:
         try:
             if call.row_key is None and (refused := self._name(call)) is not None:
                 return refused
-            # The secret goes first: blake2 cannot be extended, so this is as good a key as its key=, at half the price.
-            spelt = self._secret + self._encode(call.payload).encode("utf-8", "surrogatepass")
-            call.fingerprint = blake2b(spelt, digest_size=16).digest()
+            spelt = self._prints.copy()
+            spelt.update(self._encode(call.payload).encode("utf-8", "surrogatepass"))
+            call.fingerprint = spelt.digest()
         except Uncanonical:
             return refusal(Status.INVALID, Reason.INVALID_PAYLOAD)
         return None
 
     def _name(self, call: Call) -> Outcome | None:
-        org = call.context.org
-        if self._key is not None:
+        org, key = call.context.org, self._key
+        if key is not None:
             try:
-                value = self._key(call.payload)
+                value = key(call.payload)
             except Exception as error:  # noqa: BLE001 - a host function may raise anything; the key is missing then
                 outcome = refusal(Status.INVALID, Reason.KEY_MISSING)
                 outcome.error = error
                 return outcome
             if type(value) is not tuple:
                 value = (value,)
+            name = self._keys.copy()
             if NAMED.issuperset(map(type, value)):
-                spelt = ascii(value)
+                name.update(f"{len(org)}:{org}{value!a}".encode())
             elif _lacks(value):
                 return refusal(Status.INVALID, Reason.KEY_MISSING)
             else:
-                spelt = canonical(value)
-            text = f"{len(org)}:{org}{self._scope}{spelt}"
-            call.row_key = blake2b(text.encode("utf-8", "surrogatepass"), digest_size=20).hexdigest()
+                name.update(f"{len(org)}:{org}{canonical(value)}".encode("utf-8", "surrogatepass"))
+            call.row_key = name.hexdigest()
         elif call.context.delivery is not None:
             call.row_key = digest(org, self._command, "delivery", call.context.channel, call.context.delivery)
         else:

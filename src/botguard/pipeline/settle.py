@@ -103,9 +103,11 @@ class Settlement:
             if hasattr(row, "__await__"):
                 row = await call.bridge(row)
         except StoreUnavailable:
-            call.note(Reason.AUDIT_LOST, degraded=True)  # nobody can say
+            row = None
+        if row is None:  # nobody can say
+            call.note(Reason.AUDIT_LOST, degraded=True)
             return True
-        return row is None or row.event_id == event.id
+        return bool(row.event_id == event.id)
 
     async def _once_more(
         self, call: Call, state: RowState, body: bytes | None, event: Event | None, error: Exception

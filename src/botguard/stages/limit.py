@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from typing import Any
 
 from botguard.command import Command
@@ -21,6 +20,8 @@ _SCOPES = ("user", "org", "command", "channel")
 _CAP = re.compile(r"(\d+)\s+concurrent")
 #: Outcomes that give the reservation back: nothing was done, and not through the caller's fault.
 _REFUNDED = frozenset((Status.CONFLICT, Status.IN_FLIGHT, Status.UNAVAILABLE, Status.CANCELLED))
+#: Callers whose counters' names are kept: as many as a busy minute brings, and few enough to drop at once.
+_KNOWN = 4096
 #: Strategies by the word that a declaration may end with.
 _STRATEGIES = ("fixed-window", "moving-window", "sliding-window-counter")
 
@@ -68,16 +69,35 @@ def parse_limit(text: str, command: str, lease: float) -> Limit:
     return Limit(text, item.amount, float(item.get_expiry()), strategy, scope, f"{command}|{text}")
 
 
-def bucketer(limit: Limit) -> Callable[[Call], str]:
-    """Names the counter of a call: parts with their lengths, so that no two orgs or users can run into each other."""
-    tag = limit.tag
-    if limit.scope == "user":
-        return lambda call: f"{tag}|{len(call.context.org)}:{call.context.org}{call.person}"
-    if limit.scope == "org":
-        return lambda call: f"{tag}|{call.context.org}"
-    if limit.scope == "channel":
-        return lambda call: f"{tag}|{len(call.context.org)}:{call.context.org}{call.context.channel}"
-    return lambda _: tag
+class Buckets:
+    """Names the counters of a call: parts with their lengths, so that no two orgs or users can run into each other.
+
+    Names are kept for callers who come again: to look one up costs less than to spell and hash it anew.
+    """
+
+    def __init__(self, limits: tuple[Limit, ...]) -> None:
+        self._limits = [(limit.scope, limit.tag) for limit in limits]
+        self._known: dict[tuple[str, str, str], tuple[str, ...]] = {}
+
+    def __call__(self, call: Call) -> tuple[str, ...]:
+        """One name for each limit, in order."""
+        context = call.context
+        caller = (context.org, call.person, context.channel)
+        known = self._known
+        names = known.get(caller)
+        if names is None:
+            if len(known) >= _KNOWN:
+                known = self._known = {}
+            names = known[caller] = tuple([_bucket(scope, tag, *caller) for scope, tag in self._limits])
+        return names
+
+
+def _bucket(scope: str, tag: str, org: str, person: str, channel: str) -> str:
+    if scope == "user":
+        return f"{tag}|{len(org)}:{org}{person}"
+    if scope == "org":
+        return f"{tag}|{org}"
+    return f"{tag}|{len(org)}:{org}{channel}" if scope == "channel" else tag
 
 
 class LimitStage:
@@ -91,8 +111,8 @@ class LimitStage:
         limits = tuple(parse_limit(text, command.name, lease) for text in dict.fromkeys(command.limits))
         self._limits = limits
         self._caps = tuple(limit for limit in limits if limit.strategy == "concurrent")
-        self._all = (limits, [bucketer(limit) for limit in limits])
-        self._only_caps = (self._caps, [bucketer(limit) for limit in self._caps])
+        self._all = (limits, Buckets(limits))
+        self._only_caps = (self._caps, Buckets(self._caps))
         self._shared, self._local = store, local
         self._critical = command.critical
         self._shadow = command.mode("limit") is Mode.SHADOW
@@ -105,8 +125,8 @@ class LimitStage:
                 note_shadow(call, self.name, refused)
             return await proceed(call)
         # The resume of a confirmed call was charged when it was first made; its cap slots were not kept meanwhile.
-        limits, bucketers = self._all if call.resume is None else self._only_caps
-        buckets = tuple([name(call) for name in bucketers])
+        limits, names = self._all if call.resume is None else self._only_caps
+        buckets = names(call)
         store: LimitStore = self._local
         if self._shared is None:
             token = call.plan.new_id() if self._caps else ""
@@ -184,7 +204,7 @@ class LimitStage:
 
     async def preview(self, call: Call) -> Outcome | None:
         """Throttled if a limit is full now; counts nothing."""
-        buckets = tuple([name(call) for name in self._all[1]])
+        buckets = self._all[1](call)
         try:
             answer: Any = (self._shared or self._local).test(self._limits, buckets)
             if hasattr(answer, "__await__"):
