@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from botguard.testing.clock import FakeClock
 
 if TYPE_CHECKING:
+    from botguard.testing.conformance import suites_for
     from botguard.testing.faults import (
         CancelAt,
         Fault,
@@ -18,11 +19,14 @@ if TYPE_CHECKING:
         suspend,
         unavailable_at,
     )
+    from botguard.testing.simulation import simulate
     from botguard.testing.suites import (
         ApprovalStoreSuite,
+        BreakerStoreSuite,
         EventStoreSuite,
         IdempotencyStoreSuite,
         LimitStoreSuite,
+        StoreSuite,
     )
 
 _FAULTS = (
@@ -36,10 +40,18 @@ _FAULTS = (
     "suspend",
     "unavailable_at",
 )
-_SUITES = ("ApprovalStoreSuite", "EventStoreSuite", "IdempotencyStoreSuite", "LimitStoreSuite")
+_SUITES = (
+    "ApprovalStoreSuite",
+    "BreakerStoreSuite",
+    "EventStoreSuite",
+    "IdempotencyStoreSuite",
+    "LimitStoreSuite",
+    "StoreSuite",
+)
 
 __all__ = [
     "ApprovalStoreSuite",
+    "BreakerStoreSuite",
     "CancelAt",
     "EventStoreSuite",
     "FakeClock",
@@ -49,8 +61,11 @@ __all__ = [
     "LimitStoreSuite",
     "Moment",
     "Outage",
+    "StoreSuite",
     "interrupt_at",
     "kill_at",
+    "simulate",
+    "suites_for",
     "suspend",
     "unavailable_at",
 ]
@@ -66,8 +81,16 @@ def __getattr__(name: str) -> Any:
         from botguard.testing import suites
 
         return getattr(suites, name)
+    if name == "suites_for":
+        from botguard.testing import conformance
+
+        return conformance.suites_for
+    if name == "simulate":
+        from botguard.testing.simulation import simulate
+
+        return simulate
     raise AttributeError(f"module 'botguard.testing' has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_FAULTS, *_SUITES})
+    return sorted({*globals(), *__all__})

@@ -37,6 +37,11 @@ class FakeClock:
             self._wall += seconds
             self._passed += seconds
 
+    def step(self, seconds: float) -> None:
+        """Set the wall clock: ``time()`` jumps, back with a negative number, and ``monotonic()`` goes on."""
+        with self._lock:
+            self._wall += seconds
+
     def sleep(self, seconds: float) -> None:
         """Pass the time at once."""
         self.naps.append(seconds)
