@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import sys
 from collections.abc import Callable, Iterator
@@ -11,6 +12,7 @@ from typing import Any
 import pytest
 
 from botguard.cli import main
+from botguard.cli.demo.paper import Paper
 from botguard.cli.demo.script import read_script
 from botguard.cli.demo.updates import Updates
 from botguard.errors import ConfigurationError
@@ -212,6 +214,16 @@ def test_a_handler_s_error_is_told_to_its_developer(script: Write, capsys: pytes
     assert told.err == ""
 
 
+def test_a_handler_that_ends_the_process_is_no_success(
+    script: Write, shop: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    more = '@guard.command("orders.leave")\ndef leave(payload: dict) -> None:\n    raise SystemExit(0)\n'
+    (shop / "demo_shop.py").write_text(SHOP + more, encoding="utf-8")
+    path = script({**ORDER, "command": "orders.leave"}, ORDER)
+    assert main(["demo", "--app", "demo_shop:guard", "--script", str(path)]) == 2
+    assert "[BG196] day.jsonl:1: the handler ended the process (SystemExit: 0)" in capsys.readouterr().err
+
+
 def test_what_handlers_print_is_not_in_the_json(script: Write, capsys: pytest.CaptureFixture[str]) -> None:
     path = script(ORDER)
     assert main(["demo", "--app", "demo_shop:guard", "--script", str(path), "--json"]) == 0
@@ -326,3 +338,23 @@ def test_the_page_s_sample_prints_what_it_shows(shop: Path, capsys: pytest.Captu
     assert main(["demo", "--app", "shop:guard", "--script", "day.jsonl"]) == 1
     shown = text.partition("```text\n")[2].partition("```")[0]
     assert capsys.readouterr().out.rpartition(", in ")[0] == shown.rpartition(", in ")[0]
+
+
+# ── on a terminal ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+class Terminal(io.TextIOWrapper):
+    """Says that it is one, and takes UTF-8."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def test_a_terminal_obeys_nobody_who_is_quoted_and_half_a_character_ends_nothing() -> None:
+    out = Terminal(io.BytesIO(), encoding="utf-8")
+    paper = Paper(out, colour=True)
+    paper.row([("ann\x1b]0;owned\x07", 20, "")], "half \ud800, \x9b31m and na\u00efve")
+    written = out.buffer.getvalue().decode()  # type: ignore[attr-defined]
+    assert not {"\x1b", "\x9b"} & set(written)
+    assert r"ann\x1b]0;owned\x07" in written
+    assert "half \\ud800, \\x9b31m and naïve" in " ".join(written.split())

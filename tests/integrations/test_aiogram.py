@@ -211,6 +211,10 @@ def test_what_names_an_intent() -> None:
         delivery_of(CallbackQuery(**press, game_short_name="g", inline_message_id="i"), 42, 9) == "42:press:inline:i:g"
     )
     assert delivery_of(CallbackQuery(**press), 42, None) is None
+    nowhere = CallbackQuery(**press, data="a")
+    assert delivery_of(nowhere, 42, 9) == "42:update:9", "two presses of nowhere are two intents"
+    business = {**press, "data": "a", "message": {**message, "business_connection_id": "b"}}
+    assert delivery_of(CallbackQuery.model_validate(business), 42, 9) == "42:b:press:-100:5:a"
 
 
 def test_every_refusal_is_an_answer_in_the_chat(desk: Desk, chat: OfflineChat) -> None:
@@ -317,6 +321,13 @@ def test_an_identify_that_raises_lets_nobody_in(
     with caplog.at_level(logging.ERROR, "botguard"):
         assert talk(chat.say("/order tea 2"), chat.press("buy:tea")) == [[said], [said]]
     assert caplog.records[0].exc_info[1] is error
+    assert desk.done == []
+
+
+def test_a_search_that_finds_nobody_hangs_nothing(desk: Desk) -> None:
+    chat = OfflineChat(make_dispatcher(desk, lambda event: next(iter(()))))
+    answer = asyncio.wait_for(chat.say("/order tea 2"), 10)
+    assert talk(answer) == [["I could not check whether this is allowed, so it was not done."]]
     assert desk.done == []
 
 

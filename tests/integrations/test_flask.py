@@ -321,6 +321,36 @@ def test_after_a_request_nobody_acts(client: FlaskClient, desk: Desk) -> None:
             desk.create(Order(**TEA))
 
 
+def test_a_copy_of_the_request_in_a_thread_ends_nothing_of_the_request(desk: Desk) -> None:
+    app = make_app(desk)
+    told: list[Any] = []
+
+    @app.get("/copied")
+    def copied() -> str:
+        @flask.copy_current_request_context
+        def work() -> None:
+            told.append(desk.guard.run("orders.create", TEA).status)
+
+        with ThreadPoolExecutor(1) as thread:
+            thread.submit(work).result()
+        return str(desk.guard.run("orders.create", TEA).unwrap())
+
+    assert app.test_client().get("/copied", headers=ANN).text == "2 x tea for ann"
+    assert told == ["denied"], "a thread of the host's own says itself who acts"
+    assert desk.guard.run("orders.create", TEA).reasons == ("no_context",), "after the request nobody acts"
+
+
+def test_a_request_inside_a_request_leaves_it_who_it_was(desk: Desk) -> None:
+    app = make_app(desk)
+
+    @app.get("/both")
+    def both() -> list[str]:
+        inner = app.test_client().post("/orders", json=TEA, headers={"X-User": "ben"}).text
+        return [inner, flask.g.botguard.actor.id, desk.create(Order(**TEA))]
+
+    assert app.test_client().get("/both", headers=ANN).json == ["2 x tea for ben", "ann", "2 x tea for ann"]
+
+
 def test_a_streamed_body_can_act_as_its_request(client: FlaskClient) -> None:
     assert client.get("/stream", headers=ANN).text == "1 x tea for ann\n1 x salt for ann\n"
 

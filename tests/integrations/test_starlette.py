@@ -247,6 +247,18 @@ def test_an_identify_that_raises_lets_nobody_in(
     assert desk.done == []
 
 
+def test_a_search_that_finds_nobody_hangs_nothing(desk: Desk, caplog: pytest.LogCaptureFixture) -> None:
+    """asyncio cannot carry a StopIteration out of a thread."""
+    app = make_app(desk, lambda request: next(iter(())))
+
+    async def ask() -> httpx2.Response:
+        async with httpx2.AsyncClient(transport=httpx2.ASGITransport(app), base_url="http://shop") as client:
+            return await asyncio.wait_for(client.post("/orders", json=TEA), 10)
+
+    assert asyncio.run(ask()).status_code == 403
+    assert isinstance(caplog.records[0].exc_info[1].__cause__, StopIteration)
+
+
 @pytest.mark.parametrize("found", ["ann", ("acme", "ann"), True])
 def test_an_identify_that_returns_something_else_lets_nobody_in(
     desk: Desk, caplog: pytest.LogCaptureFixture, found: Any
@@ -258,11 +270,14 @@ def test_an_identify_that_returns_something_else_lets_nobody_in(
 
 def test_identify_may_answer_as_the_framework_does(desk: Desk) -> None:
     def identify(request: Request) -> Context | None:
-        raise fastapi.HTTPException(401, "Please sign in.", headers={"WWW-Authenticate": "Bearer"})
+        raise fastapi.HTTPException(
+            401, "Please sign in.", headers={"WWW-Authenticate": "Bearer", "content-type": "text/plain"}
+        )
 
     answer = TestClient(make_app(desk, identify)).get("/open")
     assert (answer.status_code, answer.json()["detail"]) == (401, "Please sign in.")
     assert answer.headers["WWW-Authenticate"] == "Bearer"
+    assert answer.headers.get_list("content-type") == ["application/problem+json"]
 
     def odd(request: Request) -> Context | None:
         raise HTTPException(499, "gone")

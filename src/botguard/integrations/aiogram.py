@@ -12,7 +12,14 @@ from typing import Any, TypeAlias
 
 from botguard.errors import BotguardError
 from botguard.guard import Guard
-from botguard.integrations.arrival import ANSWERED, Arrival, acting_context, outcome_of, unidentified
+from botguard.integrations.arrival import (
+    ANSWERED,
+    Arrival,
+    acting_context,
+    for_a_thread,
+    outcome_of,
+    unidentified,
+)
 from botguard.integrations.installing import check_given, extra_missing, installed_twice, wrong_app
 from botguard.invocation import Context
 from botguard.outcome import Outcome
@@ -21,7 +28,7 @@ try:
     from aiogram import BaseMiddleware, Router
     from aiogram.dispatcher.event.handler import CallableObject
     from aiogram.exceptions import TelegramAPIError
-    from aiogram.types import CallbackQuery, Message, TelegramObject
+    from aiogram.types import CallbackQuery, MaybeInaccessibleMessage, Message, TelegramObject
 except ModuleNotFoundError as missing:
     raise extra_missing(missing, "aiogram", "aiogram 3.31", "aiogram") from None
 
@@ -65,7 +72,7 @@ class _Acting(BaseMiddleware):
 
     def __init__(self, guard: Guard, identify: Any, channel: str) -> None:
         self._guard, self._channel = guard, channel
-        self._identify = CallableObject(identify)
+        self._identify = CallableObject(for_a_thread(identify))
 
     async def __call__(
         self,
@@ -98,14 +105,21 @@ def delivery_of(event: TelegramObject, bot_id: int, update_id: int | None) -> st
     update.
     """
     if isinstance(event, Message):
-        business = f"{event.business_connection_id}:" if event.business_connection_id else ""
         edit = f":edit:{event.edit_date}" if event.edit_date else ""
-        return f"{bot_id}:{business}message:{event.chat.id}:{event.message_id}{edit}"
-    if isinstance(event, CallbackQuery) and (event.data or event.game_short_name):
+        return f"{bot_id}:{_business(event)}message:{event.chat.id}:{event.message_id}{edit}"
+    if isinstance(event, CallbackQuery) and (button := event.data or event.game_short_name):
         shown = event.message
-        where = f"{shown.chat.id}:{shown.message_id}" if shown is not None else f"inline:{event.inline_message_id}"
-        return f"{bot_id}:press:{where}:{event.data or event.game_short_name}"
+        if shown is not None:
+            return f"{bot_id}:{_business(shown)}press:{shown.chat.id}:{shown.message_id}:{button}"
+        if event.inline_message_id:
+            return f"{bot_id}:press:inline:{event.inline_message_id}:{button}"
     return f"{bot_id}:update:{update_id}" if update_id is not None else None
+
+
+def _business(message: MaybeInaccessibleMessage) -> str:
+    """Two accounts that the bot answers for each number their messages with one person themselves."""
+    connection = getattr(message, "business_connection_id", None)  # an inaccessible message has none
+    return f"{connection}:" if connection else ""
 
 
 def _arrival_of(event: TelegramObject, data: dict[str, Any], channel: str) -> Arrival:

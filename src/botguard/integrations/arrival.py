@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from dataclasses import replace
+from functools import wraps
 from typing import Any, NamedTuple
 
 from botguard.errors import BotguardError, OutcomeError, Rejected, ReplayedFailure
@@ -13,7 +14,7 @@ from botguard.outcome import Outcome, Reason, Status
 from botguard.pipeline.call import closed, details_of
 from botguard.wiring import context_given
 
-__all__ = ["ANSWERED", "STRANGERS", "Arrival", "acting_context", "outcome_of", "unidentified"]
+__all__ = ["ANSWERED", "STRANGERS", "Arrival", "acting_context", "for_a_thread", "outcome_of", "unidentified"]
 
 #: Ends of a guarded call that an integration puts into words. Any other error is the host's or the framework's.
 ANSWERED: tuple[type[BotguardError], ...] = (OutcomeError, Rejected, ReplayedFailure)
@@ -52,6 +53,23 @@ def acting_context(found: Any, arrival: Arrival) -> Context:
         locale=arrival.locale or given.locale if given.locale == _LEFT_OUT.locale else given.locale,
         correlation_id=given.correlation_id or arrival.correlation_id,
     )
+
+
+def for_a_thread(identify: Callable[..., Any]) -> Callable[..., Any]:
+    """``identify`` as it may be called in a thread.
+
+    A StopIteration, as of ``next()`` on a search that finds nobody, cannot be carried from there into a coroutine:
+    asyncio would wait for an answer without end.
+    """
+
+    @wraps(identify)
+    def ask(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return identify(*args, **kwargs)
+        except StopIteration as error:
+            raise RuntimeError("identify() raised StopIteration") from error
+
+    return ask
 
 
 def unidentified(error: Exception) -> Outcome:

@@ -6,6 +6,7 @@ The Context is in ``flask.g.botguard`` too, for views that want it themselves.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from contextvars import ContextVar
 from typing import Any, TypeAlias
 
 from botguard.errors import ConfigurationError
@@ -36,6 +37,8 @@ Identify: TypeAlias = Callable[[Request], Context | None] | Callable[[Request], 
 
 _NAME = "botguard"
 _BLOCK = "botguard.acting"
+#: Set where a request begins, and reset where it ends: nowhere else can it be.
+_begun_here: ContextVar[bool] = ContextVar("botguard_request_begun_here")
 
 
 def install(app: Flask, guard: Guard, *, identify: Identify, channel: str = "web", metrics: str | None = None) -> None:
@@ -71,27 +74,41 @@ def install(app: Flask, guard: Guard, *, identify: Identify, channel: str = "web
             raise
         except Exception as error:  # noqa: BLE001 - a host's function may raise anything, and nobody may get in by it
             return _response(unidentified(error))
-        g.botguard = context
-        block = guard.acting(context)
-        block.__enter__()
-        request.environ[_BLOCK] = block
+        _begin(guard, context)
         return None
-
-    def leave(_: BaseException | None) -> None:
-        block = request.environ.pop(_BLOCK, None)
-        if block is not None:
-            block.__exit__(None, None, None)
 
     try:
         app.before_request(enter)
     except AssertionError:  # Flask refuses hooks after the first request
         raise started_already("application") from None
-    app.teardown_request(leave)
+    app.teardown_request(_end)
     for kind in ANSWERED:
         app.register_error_handler(kind, _answer)
     if metrics is not None:
         app.add_url_rule(metrics, "botguard_metrics", lambda: Response(guard.metrics.text(), content_type=METRICS_TYPE))
     app.extensions[_NAME] = guard
+
+
+def _begin(guard: Guard, context: Context) -> None:
+    block = guard.acting(context)
+    block.__enter__()
+    # A request that a view makes to its own application shares g with it.
+    request.environ[_BLOCK] = block, _begun_here.set(True), g.get(_NAME)
+    g.botguard = context
+
+
+def _end(_: BaseException | None) -> None:
+    if _BLOCK not in request.environ:
+        return
+    block, begun, around = request.environ[_BLOCK]
+    try:
+        _begun_here.reset(begun)
+    except ValueError:  # the end of a copy (copy_current_request_context): the request itself goes on elsewhere
+        return
+    del request.environ[_BLOCK]
+    if around is not None:  # else it stays: a streamed body is made after the end, and may want it
+        g.botguard = around
+    block.__exit__(None, None, None)
 
 
 def _asking(app: Flask, identify: Any) -> Callable[[Request], Any]:

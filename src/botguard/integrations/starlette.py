@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any, TypeAlias
 
 from botguard.guard import Guard
-from botguard.integrations.arrival import ANSWERED, acting_context, outcome_of, unidentified
+from botguard.integrations.arrival import ANSWERED, acting_context, for_a_thread, outcome_of, unidentified
 from botguard.integrations.installing import (
     check_given,
     extra_missing,
@@ -82,8 +82,9 @@ class _Acting:
     """
 
     def __init__(self, app: ASGIApp, *, guard: Guard, identify: Any, channel: str) -> None:
-        self._app, self._guard, self._identify, self._channel = app, guard, identify, channel
+        self._app, self._guard, self._channel = app, guard, channel
         self._waits = is_async(identify)
+        self._identify = identify if self._waits else for_a_thread(identify)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":

@@ -93,6 +93,5 @@ def problem_parts(outcome: Outcome, locale: str | None) -> ProblemParts:
 
 def plain_problem(status: int, detail: str, headers: Mapping[str, str] | None) -> ProblemParts:
     """A status that ``identify`` chose, in the same form."""
-    return ProblemParts(
-        json.dumps({"status": status, "detail": detail}) + "\n", status, {**(headers or {}), **_HEADERS}
-    )
+    theirs = {name: value for name, value in (headers or {}).items() if name.title() not in _HEADERS}
+    return ProblemParts(json.dumps({"status": status, "detail": detail}) + "\n", status, {**theirs, **_HEADERS})

@@ -135,6 +135,14 @@ class _Runner:
         except ConfigurationError as error:
             where = f"{step.where}: {error.where}" if error.where else step.where
             raise ConfigurationError(error.code, error.what, where=where, why=error.why, fix=error.fix) from error
+        except SystemExit as error:  # its code would pass for the script's own: 0, and no line after it was run
+            raise ConfigurationError(
+                "BG196",
+                f"the handler ended the process (SystemExit: {error.code})",
+                where=step.where,
+                why="no line after it can be run",
+                fix="put a test double in the place of what calls sys.exit()",
+            ) from error
         if outcome.confirmation is not None and step.asks_as is not None:
             self._asked[step.asks_as] = (outcome.confirmation.token, outcome.confirmation.command)
         raised = outcome.error

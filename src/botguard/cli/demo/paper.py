@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import shutil
 import sys
@@ -15,10 +16,16 @@ __all__ = ["BOLD", "DIM", "GREEN", "RED", "YELLOW", "Paper", "Progress", "own_co
 GREEN, RED, YELLOW, BOLD, DIM = "32", "1;31", "33", "1", "2"
 #: What is typed where a terminal shows the typographic sign.
 _PLAIN = str.maketrans({"–": "-", "—": "-", "…": "...", "’": "'", "‘": "'", "“": '"', "”": '"', "→": "->", "×": "x"})
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 #: A last column narrower than this is not worth breaking lines for.
 _NARROW = 24
 #: Where text begins that stands below its row.
 _INDENT = 16
+
+
+def _visible(text: str) -> str:
+    """What people and handlers wrote may hold control characters, and a terminal would obey them."""
+    return _CONTROL.sub(lambda found: f"\\x{ord(found[0]):02x}", text)
 
 
 class Paper:
@@ -40,7 +47,9 @@ class Paper:
     def line(self, text: str = "") -> None:
         """Write a line now."""
         if self._plain:
-            text = text.translate(_PLAIN).encode("ascii", "backslashreplace").decode("ascii")
+            text = text.translate(_PLAIN)
+        # Half a character, which JSON can spell and UTF-8 cannot, would end the replay.
+        text = text.encode("ascii" if self._plain else "utf-8", "backslashreplace").decode()
         if self._progress is not None:
             self._progress.clear()
         self._out.write(text + "\n")
@@ -49,6 +58,8 @@ class Paper:
     def row(self, columns: list[tuple[str, int, str]], last: str, tint: str = "") -> None:
         """Write columns (text, width, tint) and then a text that may take several lines: beside them, or below them
         where the terminal is narrow."""
+        last = _visible(last)
+        columns = [(_visible(text), width, code) for text, width, code in columns]
         left = sum(width + 1 for _, width, _ in columns)
         head = "".join(self.tint(f"{text:<{width}}", code) + " " for text, width, code in columns)
         lines = [last]
