@@ -26,10 +26,11 @@ from botguard.pipeline.runners import run_sync
 from botguard.pipeline.stage import Proceed
 from botguard.plan import UNKNOWN, Parts, Plan, compile_plan, unknown_plan
 from botguard.ports.approvals import ApprovalRequest
+from botguard.ports.breakers import BreakerStore
 from botguard.ports.storage import Storage
 from botguard.ports.work import HostWork
 from botguard.runtime import AsyncRuntime, SyncRuntime, SystemClock, in_thread, is_loop_running, run_alone
-from botguard.stages.breaker import BreakerGate
+from botguard.stages.breaker import BreakerGate, SharedGate
 from botguard.wiring import (
     ALLOW_ALL,
     authorizer_given,
@@ -68,6 +69,8 @@ class Guard:
             count.
         policies: a list of :class:`Rule`, or an object with ``decide``.
         breakers: name → :class:`Breaker`, shared by the commands that name it.
+        breaker_store: where processes tell each other which of those are open, such as ``RedisBreakers(server)``;
+            default: each finds out for itself.
         context: where a direct call finds its Context, if neither ``bind=`` nor ``acting`` says so.
         registry: a CommandRegistry whose declarations this guard binds; default: its own.
         clock: ``time``, ``monotonic`` and ``sleep``; tests give a FakeClock.
@@ -93,8 +96,10 @@ class Guard:
         refusals_per_minute: int = 60,
         secret: bytes | None = None,
         work: HostWork | None = None,
+        breaker_store: BreakerStore | None = None,
     ) -> None:
         clock = clock or SystemClock()
+        gate = BreakerGate if breaker_store is None else SharedGate
         storage = storage_given(storage, work)
         self._context = resolver_given(context)
         self.registry = registry if registry is not None else CommandRegistry()
@@ -103,12 +108,13 @@ class Guard:
             authorizer=authorizer_given(access),
             directory=directory,
             policies=policies_given(policies),
-            breakers={name: BreakerGate(name, options, clock) for name, options in (breakers or {}).items()},
+            breakers={name: gate(name, options, clock) for name, options in (breakers or {}).items()},
             limiter=LocalLimiter(clock),
             runtimes=(SyncRuntime(clock), AsyncRuntime(clock)),
             spool=spool,
             refusals_per_minute=refusals_per_minute,
             fingerprint_key=secret_given(secret, storage),
+            breaker_store=breaker_store,
         )
         self._unknown: dict[bool, Plan] = {}
         self._shadows: Observer | None = None

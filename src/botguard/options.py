@@ -106,6 +106,8 @@ class Breaker:
         slow_after: a call slower than this many seconds counts as a failure; None: speed does not count.
         ignore: errors that say nothing about the dependency, such as a refused order.
         listeners: pybreaker listeners, told of each change of state.
+        refresh: seconds after which this process knows of what another has found out, where the guard has a
+            ``breaker_store``; each breaker asks the store about twice in that time.
     """
 
     fail_max: int = 5
@@ -115,6 +117,7 @@ class Breaker:
     slow_after: float | None = None
     ignore: ExceptionTypes = ()
     listeners: tuple[Any, ...] = ()
+    refresh: float = 1.0
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "ignore", exception_types(self.ignore, "Breaker(ignore=…)"))
@@ -122,7 +125,7 @@ class Breaker:
         for name in ("fail_max", "probes"):
             if not isinstance(getattr(self, name), int) or getattr(self, name) < 1:
                 raise _out_of_range(name, getattr(self, name), "give 1 or more")
-        for name in ("reset_after", "probe_timeout"):
+        for name in ("reset_after", "probe_timeout", "refresh"):
             if not getattr(self, name) > 0:
                 raise _out_of_range(name, getattr(self, name), "give seconds above 0")
 

@@ -83,6 +83,7 @@ class Reason(StrEnum):
     COMPLETION_LOST = "completion_lost"
     CLAIM_SKIPPED = "claim_skipped"
     LOCAL_LIMITS = "local_limits"
+    LOCAL_BREAKER = "local_breaker"
     AUDIT_LOST = "audit_lost"
 
 

@@ -25,6 +25,7 @@ from botguard.pipeline.settle import Settlement
 from botguard.pipeline.stage import Proceed, Stage
 from botguard.ports.access import Authorizer, Directory
 from botguard.ports.approvals import ApprovalStore
+from botguard.ports.breakers import BreakerStore
 from botguard.ports.events import EventStore
 from botguard.ports.idempotency import IdempotencyStore
 from botguard.ports.limits import LimitStore
@@ -35,7 +36,7 @@ from botguard.ports.storage import COMPLETION_WITH_EVENT, JoinsHost, Storage
 from botguard.ports.telemetry import Meter
 from botguard.ports.work import UnitOfWork
 from botguard.stages.authorize import Authorize
-from botguard.stages.breaker import BreakerGate, BreakerStage
+from botguard.stages.breaker import BreakerGate, BreakerStage, SharedBreakerStage, SharedGate
 from botguard.stages.checks import Checks
 from botguard.stages.claim import Claim
 from botguard.stages.complete import Complete
@@ -77,10 +78,12 @@ class Parts:
         spool: Spool | None,
         refusals_per_minute: int,
         fingerprint_key: bytes,
+        breaker_store: BreakerStore | None = None,
     ) -> None:
         self.storage, self.authorizer, self.directory = storage, authorizer, directory
         self.policies, self.breakers, self.limiter = policies, breakers, limiter
         self.runtimes, self.spool, self.fingerprint_key = runtimes, spool, fingerprint_key
+        self.breaker_store = breaker_store
         self.meter = CommandMeter()
         self.meters: tuple[Meter, ...] = (self.meter,)
         self.refusals = RefusalLog()
@@ -370,6 +373,15 @@ class _Builder:
             )
         return gate
 
+    def _breaker_stage(self, gate: BreakerGate) -> BreakerStage:
+        store: Any = self.parts.breaker_store
+        if store is None or not isinstance(gate, SharedGate):
+            return BreakerStage(self.command, gate, self.settlement)
+        if not self.sync and getattr(store, "colour", None) == "sync" and hasattr(store, "for_async"):
+            store = store.for_async()
+        _check_colour(store, BreakerStore, self.command, self.sync)
+        return SharedBreakerStage(self.command, gate, self.settlement, store)
+
     def stages(self) -> list[Stage]:
         """The stages in the one order, less those that are off or have nothing to do."""
         made = {stage.name: stage for stage in (*self._before(), *self._after()) if stage is not None}
@@ -427,7 +439,7 @@ class _Builder:
             Claim(command, meeting, settlement, look, with_event) if claims else None,
             Complete(command, settlement) if claims else None,
             RetryStage(command),
-            BreakerStage(command, self.gate, settlement) if self.gate is not None else None,
+            self._breaker_stage(self.gate) if self.gate is not None else None,
             Timeout(command) if stops else None,
             Work(settlement, meeting, command.keep) if command.effects is Effects.TRANSACTIONAL else None,
         ]

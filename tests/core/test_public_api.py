@@ -70,7 +70,8 @@ SIGNATURES = """
 __init__(self, *, storage: 'Storage | None' = None, access: 'Any' = None, directory: 'Any' = None,
     policies: 'Any' = None, breakers: 'Mapping[str, Breaker] | None' = None, context: 'Callable[...,
     Context | None] | None' = None, registry: 'CommandRegistry | None' = None, clock: 'Any' = None,
-    spool: 'Any' = None, refusals_per_minute: 'int' = 60, secret: 'bytes | None' = None, work: 'HostWork | None' = None) -> 'None'
+    spool: 'Any' = None, refusals_per_minute: 'int' = 60, secret: 'bytes | None' = None, work: 'HostWork | None' = None,
+    breaker_store: 'BreakerStore | None' = None) -> 'None'
 command(self, name: 'str', **options: 'Unpack[CommandOptions]') -> 'Callable[[F], F]'
 check(self, pattern: 'str', *, stage: 'str' = 'context') -> 'Callable[[F], F]'
 bind(self, declaration: 'Declaration') -> 'None'

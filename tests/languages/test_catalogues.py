@@ -29,6 +29,7 @@ NOTES = {
     Reason.COMPLETION_LOST,
     Reason.CLAIM_SKIPPED,
     Reason.LOCAL_LIMITS,
+    Reason.LOCAL_BREAKER,
     Reason.AUDIT_LOST,
 }
 #: Sentences that may be alike in two languages.

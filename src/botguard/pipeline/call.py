@@ -73,7 +73,8 @@ class Call:
     began: bool = False
     #: The row of this claim has reached its final state, or was released.
     settled: bool = False
-    #: The outcome of an attempt that was interrupted when its unit of work was committed: no time-out undoes it.
+    #: The outcome of an attempt that was interrupted when its unit of work was committed, or after its handler had ended:
+    #: no time-out undoes it.
     committed: Outcome | None = None
     #: The event of this run is stored already, together with its completion.
     audited: bool = False

@@ -32,7 +32,9 @@ class Complete:
             outcome = await proceed(call)
         except BaseException:
             if call.began and not call.settled and call.claim_id:
-                await call.plan.runtime.shield(self._interrupted(call))
+                ended = call.committed
+                settling = self._interrupted(call) if ended is None else self._once_more(call, ended)
+                await call.plan.runtime.shield(settling)
             raise
         if call.settled or not call.began or not call.claim_id:
             return outcome

@@ -42,8 +42,9 @@ class MemoryApprovals:
         request = self._requests.get(token)
         if request is None:
             return None
-        # What was spent stays usable for its own key, so that a crashed run can go on after the time to answer.
-        if request.expires_at <= self._time() and not request.spent_on:
+        # What was spent stays usable for its own key, so that a crashed run can go on after the time to answer; but not
+        # until the next purge, or a result that has expired meanwhile would be made again without asking.
+        if request.expires_at + (_REMEMBERED if request.spent_on else 0.0) <= self._time():
             return request._replace(state=ApprovalState.EXPIRED)
         return request
 

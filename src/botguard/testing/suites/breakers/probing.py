@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from botguard.ports.breakers import ProbeResult
 from botguard.testing.suites.breakers.words import RESET, TIMEOUT, BreakerWords
 from botguard.testing.suites.checks import equal, must
 
 __all__ = ["Probing"]
+
+
+_ENDS: tuple[ProbeResult, ...] = ("ok", "failed")
 
 
 class Probing(BreakerWords):
@@ -92,18 +96,18 @@ class Probing(BreakerWords):
         quick = self.new_probe()
         self.admit(old, quick, probes=2)
         opened = self.settle(old, quick, "failed", probes=2)
-        for result in ("ok", "failed"):
+        for result in _ENDS:
             view = self.settle(old, slow, result, probes=2, seconds=1000.0)
             equal((view.state, view.era), ("open", opened.era), "BREAK-03", f"{result} of an older era, while open")
         self.elapse(RESET + self.hair)
         probe = self.new_probe()
         era = self.admit(opened.era, probe).era
-        for result in ("ok", "failed"):
+        for result in _ENDS:
             view = self.settle(old, slow, result)
             equal((view.state, view.era), ("half-open", era), "BREAK-03", f"{result} of an older era, half-open")
         must(not self.admit(era).granted, "BREAK-03", "and gives nobody's place away")
         closed = self.settle(era, probe, "ok")
-        for result in ("ok", "failed"):
+        for result in _ENDS:
             view = self.settle(era, probe, result)
             equal((view.state, view.era), ("closed", closed.era), "BREAK-03", f"{result} of an older era, while closed")
 

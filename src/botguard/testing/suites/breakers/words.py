@@ -48,10 +48,11 @@ class BreakerWords(StoreSuite):
         return f"probe-{self._named}"
 
     @staticmethod
-    def _sound(view: Any) -> BreakerView:
-        must(isinstance(view, BreakerView), "PORT", f"the answer is a BreakerView, not {type(view).__name__}")
+    def _sound(answer: Any) -> BreakerView:
+        must(isinstance(answer, BreakerView), "PORT", f"the answer is a BreakerView, not {type(answer).__name__}")
+        view: BreakerView = answer
         must(view.state in ("closed", "open", "half-open"), "PORT", f"{view.state!r} is no state of a breaker")
-        must(isinstance(view.era, int) and view.era >= 0, "PORT", f"{view.era!r} is no era")
+        must(view.era >= 0, "PORT", f"{view.era!r} is no era")
         must(view.wait >= 0.0, "PORT", f"a wait of {view.wait} s")
         must(not view.granted or view.state == "half-open", "BREAK-01", "only a half-open breaker grants probes")
         return view
