@@ -125,7 +125,7 @@ def storage_given(storage: Any, work: HostWork | None = None) -> Storage:
     """A storage, with the host's units of work where it gives some; what is none is told apart here, before its first
     port is asked."""
     if storage is not None and not isinstance(storage, type) and hasattr(storage, "for_async"):
-        return storage if work is None else work.over(storage)  # type: ignore[no-any-return]
+        return storage if work is None else work.over(storage)
     given = "has no storage" if storage is None else f"was given storage={storage!r:.80}, which is none"
     raise ConfigurationError(
         "BG170",

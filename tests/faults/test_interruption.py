@@ -191,7 +191,7 @@ PLANTED = {
     "probes are not given back": (BreakerGate, "ignored", lambda *_: None, "transactional", "ok"),
     "slots are not given back": (LimitStage, "_settle", _nothing, "external", "ok"),
     "no event of what was interrupted": (Record, "_interrupted", _nothing, "external", "ok"),
-    "a commit that arrived is not noticed": (Work, "_interrupted", _nothing, "transactional", "ok"),
+    "a commit that arrived is not noticed": (Work, "_find_out", _nothing, "transactional", "ok"),
     "a transaction stays open": (Work, "_rollback", _kept_open, "transactional", "error"),
 }
 

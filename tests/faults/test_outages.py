@@ -448,7 +448,7 @@ def test_approvals_that_fail_are_closed(tmp_path: Path, store: str, name: str, w
         answered = confirm(first.confirmation.token)
     assert answered.status is Status.SUCCEEDED
     assert confirm(first.confirmation.token).replayed
-    assert (scene.effects_of("o1"), COMMAND in scene.guard.metrics.series) == (1, True)
+    assert (scene.effects_of("o1"), COMMAND in scene.guard.metrics.totals()) == (1, True)
     getattr(inner, "close", lambda: None)()
 
 

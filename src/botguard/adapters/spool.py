@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import json
 import os
 import threading
@@ -30,31 +31,65 @@ class FileSpool:
         Raises:
             OSError: if the file cannot be written.
         """
-        line = (json.dumps(record, ensure_ascii=True) + "\n").encode("ascii")
+        # It begins on a line of its own, whatever a full disk has left of the one before.
+        line = ("\n" + json.dumps(record, ensure_ascii=True) + "\n").encode("ascii")
         with self._lock:
-            # One write() to an O_APPEND descriptor: lines of several processes never mix.
-            descriptor = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+            while not self._append(line):
+                pass
+
+    def _append(self, line: bytes) -> bool:
+        """False if the file was taken aside meanwhile: whoever drains it may have read it before this line came."""
+        # One write() to an O_APPEND descriptor: lines of several processes never mix.
+        descriptor = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+        try:
+            if os.write(descriptor, line) != len(line):
+                raise OSError(f"{self.path}: only a part of the record fitted")
+            os.fsync(descriptor)
+            written = os.fstat(descriptor)
+        finally:
+            os.close(descriptor)
+        if written.st_size == len(line):
+            self._keep_name()
+        try:
+            return os.path.samestat(written, self.path.stat())
+        except FileNotFoundError:
+            return False
+
+    def _keep_name(self) -> None:
+        """A new file survives a power cut only when its folder is on stable storage too."""
+        if hasattr(os, "O_DIRECTORY"):
+            folder = os.open(self.path.parent, os.O_RDONLY | os.O_DIRECTORY)
             try:
-                if os.write(descriptor, line) != len(line):
-                    raise OSError(f"{self.path}: only a part of the record fitted")
-                os.fsync(descriptor)
+                os.fsync(folder)
             finally:
-                os.close(descriptor)
+                os.close(folder)
 
     def drain(self) -> Iterator[tuple[dict[str, Any], Callable[[], None]]]:
         """Yield (record, acknowledge) pairs; what is not acknowledged is there again next time.
 
         The file is taken aside first, so that records written meanwhile are not lost. A line that was cut off by a crash
-        is kept aside as it is, in a file ending in ``.broken``.
+        is kept aside as it is, in a file ending in ``.broken``. A record may come twice, such as where two processes
+        drain at the same time: completions are conditional on their claim id, so that changes nothing.
         """
-        aside = self.path.with_name(self.path.name + ".draining")
         with self._lock:
-            if self.path.exists() and not aside.exists():
-                self.path.rename(aside)
-        if not aside.exists():
+            try:
+                # A name that nobody else ever uses: whoever removes it removes what he has read.
+                self.path.rename(self.path.with_name(f"{self.path.name}.{os.urandom(8).hex()}.draining"))
+            except FileNotFoundError:
+                pass
+        # Those that a drain left behind which never came to its end are drained again.
+        for name in sorted(self.path.parent.glob(glob.escape(self.path.name) + ".*draining")):
+            yield from self._drain(name)
+
+    def _drain(self, aside: Path) -> Iterator[tuple[dict[str, Any], Callable[[], None]]]:
+        try:
+            lines = aside.read_bytes().splitlines(keepends=True)
+        except FileNotFoundError:  # somebody else has drained it
             return
-        kept: list[bytes] = []
-        for line in aside.read_bytes().splitlines(keepends=True):
+        kept: list[dict[str, Any]] = []
+        for line in lines:
+            if not line.strip():
+                continue
             try:
                 record = json.loads(line)
             except ValueError:
@@ -64,7 +99,7 @@ class FileSpool:
             done: list[bool] = []
             yield record, lambda done=done: done.append(True)  # type: ignore[misc]
             if not done:
-                kept.append(line)
-        for line in kept:
-            self.write(json.loads(line))
-        aside.unlink()
+                kept.append(record)
+        for record in kept:
+            self.write(record)
+        aside.unlink(missing_ok=True)

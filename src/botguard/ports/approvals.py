@@ -24,7 +24,8 @@ class ApprovalRequest(NamedTuple):
     which is delivered again finds the request it made before, and nobody else's.
 
     ``token`` is random and is what a button carries; ``payload`` is the validated payload as JSON, or None where it
-    must not be stored; ``spent_on`` is the key it was used for: single use for one key, repeatable for that key.
+    must not be stored; ``spent_on`` is the key it was used for: single use for one key, repeatable for that key until a
+    day after its end.
     Times are seconds since the epoch by the store's clock.
     """
 

@@ -15,14 +15,17 @@ class Event(NamedTuple):
     Args:
         id: unique, and increasing within one process.
         kind: ``run`` (one guarded call), ``started`` (a ``must_audit`` command is about to run), ``refusals`` (a counted
-            summary of refusals; ``count`` says how many), ``reconciled`` (an unknown effect was found out)
+            summary of refusals; ``count`` says how many), ``reconciled`` (an unknown effect was found out),
+            ``operator`` (a person acted on a row; ``status`` names the act),
+            ``shadow`` (a handler in shadow was called: what the guard would have answered)
         at: seconds since the epoch, UTC.
         org, actor, person, channel, command: who, from where, what.
         status, reasons: the outcome's; reasons joined by commas.
         attempts, duration_ms, success: how it went.
         replayed, degraded: the outcome's flags.
         key: digest of the idempotency key, or "".
-        shadow: what shadow stages would have done: ``stage=code`` joined by commas.
+        shadow: what shadow stages would have done, or what else an observed call would have met: ``stage=code`` joined by
+            commas.
         policy_digest, correlation_id: versions and the host's id, or "".
         count: calls this event stands for.
     """

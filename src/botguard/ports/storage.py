@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from collections.abc import Callable
+from typing import Any, Protocol, runtime_checkable
 
 from botguard.ports.approvals import ApprovalStore
 from botguard.ports.colour import Colour
@@ -11,7 +12,7 @@ from botguard.ports.idempotency import IdempotencyStore
 from botguard.ports.limits import LimitStore
 from botguard.ports.work import UnitOfWork
 
-__all__ = ["COMPLETION_WITH_EVENT", "Storage"]
+__all__ = ["COMPLETION_WITH_EVENT", "JoinsHost", "Storage"]
 
 #: Atomic group: ``claim``/``finish`` store the event they are given in the same commit.
 COMPLETION_WITH_EVENT = "completion+event"
@@ -57,4 +58,17 @@ class Storage(Protocol):
 
     def joined(self, session: Any) -> Storage:
         """The same stores inside the host's open transaction; raises ConfigurationError if it is not of this database."""
+        ...
+
+
+@runtime_checkable
+class JoinsHost(Protocol):
+    """What a storage has beside its stores if it finds the host's open transaction by itself (Django's ``atomic``)."""
+
+    def for_transactional(self) -> Any:
+        """The storage whose claims are part of that transaction; asked when a ``transactional`` command is bound."""
+        ...
+
+    def after_commit(self, call: Callable[[], object]) -> None:
+        """Call it once what was written is durable: now, or when the host commits; never if the host rolls back."""
         ...

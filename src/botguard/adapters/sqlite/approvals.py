@@ -17,16 +17,16 @@ _REMEMBERED = 86400.0
 
 _FIELDS = ApprovalRequest._fields
 _COLUMNS = ", ".join(_FIELDS)
-# Replaced is what nobody can use any more: out of time, and never spent.
+# Replaced is what nobody can use any more: out of time, and if it was spent, for a day.
 _REPLACE = ", ".join(f"{name} = excluded.{name}" for name in _FIELDS if name != "subject")
 _OPEN = f"""INSERT INTO botguard_approvals ({_COLUMNS}) VALUES ({", ".join("?" * len(_FIELDS))})
     ON CONFLICT (subject) DO UPDATE SET {_REPLACE}
-    WHERE expires_at <= ? AND spent_on = ''"""  # noqa: S608 - constants
+    WHERE expires_at + CASE spent_on WHEN '' THEN 0 ELSE {_REMEMBERED} END <= ?"""  # noqa: S608 - constants
 _BY_SUBJECT = f"SELECT {_COLUMNS} FROM botguard_approvals WHERE subject = ?"  # noqa: S608 - constants
 _BY_TOKEN = f"SELECT {_COLUMNS} FROM botguard_approvals WHERE token = ?"  # noqa: S608 - constants
 _DECIDE = "UPDATE botguard_approvals SET state = ? WHERE token = ? AND state = 'open' AND expires_at > ?"
-_SPEND = """UPDATE botguard_approvals SET spent_on = ? WHERE subject = ? AND state = 'approved'
-    AND (spent_on = ? OR (spent_on = '' AND expires_at > ?))"""
+_SPEND = f"""UPDATE botguard_approvals SET spent_on = ? WHERE subject = ? AND state = 'approved'
+    AND ((spent_on = ? AND expires_at + {_REMEMBERED} > ?) OR (spent_on = '' AND expires_at > ?))"""  # noqa: S608
 _OVER = "SELECT seq FROM botguard_approvals WHERE expires_at <= ? ORDER BY seq LIMIT ?"
 _PURGE = "DELETE FROM botguard_approvals WHERE seq = ? AND expires_at <= ?"
 
@@ -37,8 +37,9 @@ def _fetch(execute: Execute, time: Time, sql: str, name: str) -> ApprovalRequest
         return None
     found = ApprovalRequest(*rows[0])
     request = found._replace(state=ApprovalState(found.state))
-    # What was spent stays usable for its own key, so that a crashed run can go on after the time to answer.
-    if request.expires_at <= time() and not request.spent_on:
+    # What was spent stays usable for its own key, so that a crashed run can go on after the time to answer; but not
+    # until the next purge, or a result that has expired meanwhile would be made again without asking.
+    if request.expires_at + (_REMEMBERED if request.spent_on else 0.0) <= time():
         return request._replace(state=ApprovalState.EXPIRED)
     return request
 
@@ -58,7 +59,8 @@ def _decide(execute: Execute, time: Time, token: str, state: ApprovalState) -> A
 
 
 def _spend(execute: Execute, time: Time, subject: str, key: str) -> bool:
-    return execute(_SPEND, (key, subject, key, time())).rowcount == 1
+    now = time()
+    return execute(_SPEND, (key, subject, key, now, now)).rowcount == 1
 
 
 class Approvals:
