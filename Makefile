@@ -9,8 +9,8 @@ PIP_FLAGS := --quiet --disable-pip-version-check
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 
-.PHONY: help setup demo test check check-lint check-format check-types check-imports check-docs format bench soak docs \
-        clean
+.PHONY: help setup demo test check check-lint check-format check-types check-imports check-docs format bench matrix soak \
+        docs clean
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -81,11 +81,25 @@ format: $(VENV)/.dev  ## lay the code out and mend what ruff can
 bench: $(BENCH_VENV)/.bench  ## measure, in an environment of its own
 	@$(BENCH_VENV)/bin/python -m benchmarks --write
 
+# Frameworks drop interpreters sooner than we do (Django 6 needs 3.12), so each has other versions of them.
+matrix:  ## the core's and Django's tests on every interpreter that is here, each in an environment of its own
+	@for version in 3.11 3.12 3.13 3.14; do \
+	    python=; \
+	    for candidate in "$$HOME"/.pyenv/versions/$$version.*/bin/python "$$(command -v python$$version)"; do \
+	        if "$$candidate" -c 'import ensurepip, venv' 2>/dev/null; then python="$$candidate"; break; fi; \
+	    done; \
+	    if [ -z "$$python" ]; then echo "Python $$version is not here, and was left out"; continue; fi; \
+	    venv=.venv-matrix/$$version; \
+	    $(MAKE) --no-print-directory PYTHON="$$python" VENV="$$venv" "$$venv/.dev" || exit 1; \
+	    "$$venv/bin/python" -c 'import django, sys; print("Python", sys.version.split()[0], "with Django", django.get_version())'; \
+	    "$$venv/bin/python" -m pytest -q tests/core tests/adapters/django || exit 1; \
+	done
+
 soak: $(VENV)/.dev  ## the tests that run for minutes
 	@$(BIN)/python -m pytest -q -m soak
 
 docs: check-docs  ## check the documentation; it is read as Markdown, nothing is built
 
 clean:  ## remove environments, caches and builds
-	@rm -rf $(VENV) $(BENCH_VENV) build dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+	@rm -rf $(VENV) $(BENCH_VENV) .venv-matrix build dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
 	@find src tests scripts benchmarks examples -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true
