@@ -68,7 +68,7 @@ check-types: $(VENV)/.dev  ## mypy --strict
 	@$(BIN)/mypy --strict src
 
 check-imports: $(VENV)/.dev  ## who may import whom
-	@$(BIN)/lint-imports --no-logo
+	@$(BIN)/lint-imports --no-logo --no-cache
 
 # Needs no environment: the script is standard library only.
 check-docs:  ## links, anchors and snippets
