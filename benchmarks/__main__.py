@@ -8,10 +8,12 @@ import time
 
 from benchmarks import (
     case_concurrency,
+    case_flat,
     case_imports,
     case_loop_stall,
     case_normalisers,
     cases_memory,
+    cases_postgres,
     cases_sqlite,
     report,
 )
@@ -21,6 +23,8 @@ GROUPS: dict[str, Group] = {
     "memory-sync": cases_memory.sync_group,
     "memory-async": cases_memory.async_group,
     "sqlite": cases_sqlite.group,
+    "postgres": cases_postgres.group,
+    "flat": case_flat.group,
     "normalisers": case_normalisers.group,
     "imports": case_imports.group,
     "threads": case_concurrency.group,

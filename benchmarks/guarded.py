@@ -176,3 +176,30 @@ def sqlite_columns(path: Path) -> list[list[str]]:
     with closing(sqlite3.connect(path)) as connection:
         tables = ("botguard_claims", "botguard_events")
         return [[row[1] for row in connection.execute(f"PRAGMA table_info({table})")] for table in tables]
+
+
+def postgres_shop(engine: Any, prefix: str, *, transactional: bool) -> Shop:
+    """A durable command on PostgreSQL: with its one effect row in a unit of work, or with an effect outside."""
+    from sqlalchemy import Column, Integer, MetaData, String, Table
+    from sqlalchemy.orm import sessionmaker
+
+    from botguard import current
+    from botguard.adapters.sqlalchemy import SqlAlchemyStorage, SqlAlchemyWork
+
+    metadata = MetaData()
+    effects = Table(f"{prefix}orders", metadata, Column("id", String(64), primary_key=True), Column("amount", Integer))
+    storage = SqlAlchemyStorage(engine, metadata=metadata, prefix=prefix)
+    storage.metadata.create_all(engine)
+    if not transactional:
+        shop = Shop(new_guard(storage))
+        return add_handler(shop, effects="external", key=lambda p: (p.order_id,))
+    shop = Shop(new_guard(storage, work=SqlAlchemyWork(sessionmaker(engine))))
+    add = effects.insert()
+
+    @shop.guard.command(COMMAND, effects="transactional", key=lambda p: (p.order_id,))  # type: ignore[untyped-decorator]
+    def create_order(payload: Order) -> str:
+        current().work.execute(add, {"id": payload.order_id, "amount": payload.quantity})
+        shop.effects += 1
+        return payload.order_id
+
+    return shop

@@ -361,6 +361,20 @@ def test_purge_deletes_settled_rows_past_their_lifetime_only(claims, clock):
     assert claims.peek("unknown").state is UNKNOWN
 
 
+def test_a_purge_that_goes_on_where_it_stopped_still_comes_back_to_rows_it_has_passed(claims, clock):
+    for n, keep in enumerate((20, 10, 10, 30, 10)):
+        claims.claim(request(f"k{n}", f"c{n}"))
+        claims.finish(f"k{n}", f"c{n}", DONE, b"r", keep, 1)
+    clock.now += 10
+    assert claims.purge(limit=2) == 2
+    clock.now += 10  # the first row, which the purge has passed, is over now
+    assert claims.purge(limit=2) == 2
+    assert claims.purge(limit=2) == 0
+    clock.now += 10
+    assert claims.purge(limit=2) == 1
+    assert claims.purge(limit=2) == 0
+
+
 def test_a_value_of_a_wrong_type_is_the_callers_error_and_leaves_no_trace(storage, claims):
     claims.claim(request())
     with pytest.raises(sqlite3.Error):

@@ -34,8 +34,9 @@ _TAKE_OVER = """UPDATE botguard_claims SET org = ?, command = ?, claim_id = ?, p
 _ABANDON = "UPDATE botguard_claims SET state = 'unknown' WHERE key = ? AND claim_id = ? AND state = 'claimed'"
 _EXTEND = "UPDATE botguard_claims SET lease_until = ? WHERE key = ? AND claim_id = ? AND state = 'claimed'"
 _RELEASE = "DELETE FROM botguard_claims WHERE key = ? AND claim_id = ? AND state = 'claimed'"
-_OVER = """SELECT seq FROM botguard_claims WHERE expires_at <= ? AND state IN ('done', 'failed')
-    ORDER BY seq LIMIT ?"""
+_OVER = """SELECT seq FROM botguard_claims WHERE seq > ? AND seq <= ? AND expires_at <= ?
+    AND state IN ('done', 'failed') ORDER BY seq LIMIT ?"""
+_LAST = 2**63 - 1
 _PURGE = "DELETE FROM botguard_claims WHERE seq = ? AND expires_at <= ? AND state IN ('done', 'failed')"
 
 
@@ -180,7 +181,7 @@ class Claims:
     def __init__(self, driver: Driver, time: Time) -> None:
         self.colour: Colour = driver.colour
         self._run, self._look, self._sweep = driver.run, driver.look, driver.sweep
-        self._time = time
+        self._time, self._swept = time, 0
 
     def peek(self, key: str) -> Row | None:
         """See the port."""
@@ -216,7 +217,13 @@ class Claims:
         now = self._time()
 
         def find(execute: Execute) -> list[Any]:
-            return execute(_OVER, (now, limit)).fetchall()
+            # A batch looks on where the last one stopped: among rows that live longer, it would pass them every time.
+            swept = self._swept
+            rows = execute(_OVER, (swept, _LAST, now, limit)).fetchall()
+            if swept and len(rows) < limit:
+                rows += execute(_OVER, (0, swept, now, limit - len(rows))).fetchall()
+            self._swept = rows[-1][0] if len(rows) == limit > 0 else 0
+            return rows
 
         def delete(execute: Execute, rows: list[Any]) -> int:
             return sum(execute(_PURGE, (seq, now)).rowcount for (seq,) in rows)
