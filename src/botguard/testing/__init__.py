@@ -19,6 +19,7 @@ if TYPE_CHECKING:
         suspend,
         unavailable_at,
     )
+    from botguard.testing.proxy import FaultProxy
     from botguard.testing.simulation import simulate
     from botguard.testing.suites import (
         ApprovalStoreSuite,
@@ -56,6 +57,7 @@ __all__ = [
     "EventStoreSuite",
     "FakeClock",
     "Fault",
+    "FaultProxy",
     "FaultyStorage",
     "IdempotencyStoreSuite",
     "LimitStoreSuite",
@@ -81,6 +83,10 @@ def __getattr__(name: str) -> Any:
         from botguard.testing import suites
 
         return getattr(suites, name)
+    if name == "FaultProxy":
+        from botguard.testing.proxy import FaultProxy
+
+        return FaultProxy
     if name == "suites_for":
         from botguard.testing import conformance
 

@@ -25,11 +25,12 @@ _APPLIED = Ack.APPLIED
 class Unit:
     """A real unit of work, and what is written in it."""
 
-    __slots__ = ("finish", "process", "raw", "run")
+    __slots__ = ("finish", "finished_at", "process", "raw", "run")
 
     def __init__(self, raw: Any, process: Any, run: Run | None) -> None:
         self.raw, self.process, self.run = raw, process, run
         self.finish: tuple[Any, ...] | None = None
+        self.finished_at = 0.0
 
 
 class Checker:
@@ -211,7 +212,7 @@ class Checker:
     def unit_finish(self, unit: Unit, *settled: Any) -> Ack:
         ack: Ack = self.world.ask(unit.raw.finish(*settled))
         if ack is _APPLIED:
-            unit.finish = settled
+            unit.finish, unit.finished_at = settled, self.now
         else:
             self.see("stale owner refused")
         return ack
@@ -224,7 +225,8 @@ class Checker:
             self.effect(run)
         if unit.finish is not None:
             key, claim_id, state, result, keep, _, event = unit.finish
-            self._settled(key, claim_id, state, result, keep, _APPLIED, event)
+            # What it is kept for counts from its statement, and not from the commit.
+            self._settled(key, claim_id, state, result, keep - (self.now - unit.finished_at), _APPLIED, event)
         elif run is not None and run.sent:
             self.fail("2", f"{run} committed its effect without its completion")
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from botguard.adapters.memory import MemoryStorage
 from botguard.ports.colour import Colour
 from botguard.ports.events import Event
 from botguard.ports.idempotency import Ack, IdempotencyStore, RowState
+from botguard.runtime import SystemClock
 
 __all__ = ["TransactionalMemory"]
 
@@ -32,8 +34,8 @@ class _Handle:
 class _Unit:
     """What was written waits for the commit. There is one writer at a time, so what holds at ``finish`` still does."""
 
-    def __init__(self, claims: IdempotencyStore, table: list[int]) -> None:
-        self._claims, self._table = claims, table
+    def __init__(self, claims: IdempotencyStore, table: list[int], time: Callable[[], float]) -> None:
+        self._claims, self._table, self._time = claims, table, time
         self.handle = _Handle(table)
         self._finish: tuple[Any, ...] | None = None
 
@@ -53,13 +55,15 @@ class _Unit:
             return Ack.LOST
         if row.state is not RowState.CLAIMED and row.state is not RowState.UNKNOWN:
             return Ack.ALREADY
-        self._finish = (key, claim_id, state, result, keep, attempts, event)
+        # What it is kept for counts from here, as in a database, and not from the commit.
+        self._finish = (key, claim_id, state, result, self._time() + keep, attempts, event)
         return Ack.APPLIED
 
     def commit(self) -> None:
         """See the port."""
         if self._finish is not None:
-            self._claims.finish(*self._finish)
+            key, claim_id, state, result, until, attempts, event = self._finish
+            self._claims.finish(key, claim_id, state, result, until - self._time(), attempts, event)
         self._table.extend(self.handle.written)
 
     def rollback(self) -> None:
@@ -71,13 +75,13 @@ class _Unit:
 class _Units:
     colour: Colour = "any"
 
-    def __init__(self, claims: IdempotencyStore) -> None:
-        self._claims = claims
+    def __init__(self, claims: IdempotencyStore, time: Callable[[], float]) -> None:
+        self._claims, self._time = claims, time
         self._table: list[int] = []
 
     def begin(self) -> _Unit:
         """See the port."""
-        return _Unit(self._claims, self._table)
+        return _Unit(self._claims, self._table, self._time)
 
 
 class TransactionalMemory(MemoryStorage):
@@ -85,4 +89,4 @@ class TransactionalMemory(MemoryStorage):
 
     def __init__(self, *, clock: Any = None) -> None:
         super().__init__(clock=clock)
-        self.work = _Units(self.idempotency)  # type: ignore[assignment]
+        self.work = _Units(self.idempotency, clock.time if clock is not None else SystemClock.time)  # type: ignore[assignment]
