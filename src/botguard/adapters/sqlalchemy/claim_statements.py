@@ -63,15 +63,14 @@ class ClaimStatements:
             .where(as_seen, column("lease_until") <= clock.after("now_1", lease))
         )
         self.extend = update(table).values({column("lease_until"): clock.after("lease", lease)}).where(mine, claimed)
-        self.release: Any = delete(table).where(mine, claimed)
-        if not self.numbered:
-            # The row stays, over at once, so that the fence of the next owner can be above it.
-            gone = {
-                column("state"): layout.constant("state", "failed"),
-                column("claim_id"): layout.constant("claim_id", ""),
-            }
-            ended = {column("expires_at"): clock.after("now_1", life)}
-            self.release = update(table).values({**gone, **ended}).where(mine, claimed)
+        # The row stays, over at once, so that the fence of the next owner is above it: the number of a new row may be
+        # lower, where its INSERT had to wait for this one to go.
+        gone = {
+            column("state"): layout.constant("state", "failed"),
+            column("claim_id"): layout.constant("claim_id", ""),
+        }
+        ended = {column("expires_at"): clock.after("now_1", life)}
+        self.release = update(table).values({**gone, **ended}).where(mine, claimed)
         settled = {
             column("state"): value("state"),
             column("event_id"): value("event_id"),
@@ -82,10 +81,12 @@ class ClaimStatements:
         end = {column("expires_at"): clock.after("keep", life)}
         self.settle = update(table).values({**settled, **end}).where(mine, unsettled)
         self.park = update(table).values({**settled, column("expires_at"): None}).where(mine, claimed)
-        past = column("expires_at") <= clock.after("now_1", life)
-        if not self.numbered:  # what was released stays a day longer, so that fences of time cannot fall behind its own
-            released = column("claim_id") == layout.constant("claim_id", "")
-            past = or_(and_(past, not_(released)), column("expires_at") <= clock.after("day_before", life))
+        # What was released stays a day longer, so that nobody who waited meanwhile gets a fence below its own.
+        released = column("claim_id") == layout.constant("claim_id", "")
+        past = or_(
+            and_(column("expires_at") <= clock.after("now_1", life), not_(released)),
+            column("expires_at") <= clock.after("day_before", life),
+        )
         over = and_(
             past,
             column("state").in_([layout.constant("state", "done"), layout.constant("state", "failed")]),

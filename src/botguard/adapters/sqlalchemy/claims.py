@@ -136,7 +136,7 @@ class ClaimOperations:
         if state == "claimed" and found.claim_id == request.claim_id:  # our answer was lost: the lease begins anew
             return ClaimAnswer(True, self._fence(found), None) if self._extended(step, request) else None
         if state in _SETTLED:
-            statement = sql.take_expired if _is_over(found) else None
+            statement = sql.supersede if _is_released(found) else sql.take_expired if _is_over(found) else None
         elif state == "unknown":
             statement = sql.supersede if found.claim_id == request.supersede else None
         else:
@@ -219,10 +219,8 @@ class ClaimOperations:
         return Ack.ALREADY if found.state in (*_SETTLED, state.value) else Ack.LOST
 
     def release(self, step: Step, key: str, claim_id: str) -> Ack:
-        """Delete a claim that is still ours."""
-        mine: dict[str, Any] = {"key": key, "claim_id": claim_id}
-        if not self._sql.numbered:
-            mine["now_1"] = self._clock.base(step.connection)
+        """Give back a claim that is still ours; its row stays for a day, and counts as absent."""
+        mine = {"key": key, "claim_id": claim_id, "now_1": self._clock.base(step.connection)}
         if step.execute(self._sql.release, mine).rowcount == 1:
             return Ack.APPLIED
         step.rollback()
@@ -244,9 +242,7 @@ class ClaimOperations:
         gone = 0
         while gone < limit:
             base = self._clock.base(step.connection)
-            over = {"now_1": base}
-            if not self._sql.numbered:
-                over["day_before"] = base - micros(86400.0)
+            over = {"now_1": base, "day_before": base - micros(86400.0)}
             keys = step.execute(self._sql.over, {**over, "limit": limit - gone}).scalars().all()
             if not keys:
                 break
@@ -260,8 +256,15 @@ class ClaimOperations:
 
 
 def _is_over(found: Any) -> bool:
-    """True for a settled row past its lifetime, which counts as absent."""
+    """True for a settled row past its lifetime, and for a released one: both count as absent."""
+    if _is_released(found):
+        return True
     return found.state in _SETTLED and found.expires_at is not None and found.expires_at <= found.now
+
+
+def _is_released(found: Any) -> bool:
+    """True for a row whose owner gave it back. Its time is no sign: a host's column may round it into the future."""
+    return bool(found.state == "failed" and found.claim_id == "")
 
 
 class Claims:
