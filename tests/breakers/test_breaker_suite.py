@@ -65,13 +65,20 @@ def verdict(store: type[Any], test: str) -> str:
     return ""
 
 
+#: How often a race is begun until it must have shown; nearly every time it shows in the first few.
+CHANCES = 500
+
+
 @pytest.mark.parametrize(
     ("store", "test"), [(store, test) for store, tests in KNOWN_BAD.items() for test in tests], ids=str
 )
 def test_a_bad_store_fails_the_test_that_was_made_for_it(store: type[Any], test: str) -> None:
-    said = [verdict(store, test) for _ in range(20 if "many" in test else 1)]
-    assert any(said), "the store passed"
-    assert not any(words.startswith("skipped") for words in said)
+    for _ in range(CHANCES if "many" in test else 1):
+        said = verdict(store, test)
+        assert not said.startswith("skipped")
+        if said:
+            return
+    pytest.fail("the store passed")
 
 
 def test_every_test_has_caught_something() -> None:

@@ -49,4 +49,11 @@ def listening(**options: Any) -> Iterator[Outbox]:
         try:
             yield outbox
         finally:
-            sentry_sdk.Scope.get_global_scope().set_client(None)
+            end(sentry_sdk.get_client())
+
+
+def end(client: Any) -> None:
+    """Close a client and its threads: one that lives on draws from the random numbers of later tests."""
+    sentry_sdk.Scope.get_global_scope().set_client(None)
+    if client.is_active():
+        client.close(timeout=0)
