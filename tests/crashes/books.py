@@ -122,12 +122,18 @@ class Books:
         return wrong + self._wrong_trail(order, row)
 
     def _wrong_trail(self, order: Order, row: Any) -> list[str]:
-        """The run that stands is in the trail once; a completion that was spooled has left its event elsewhere."""
+        """The run that stands is in the trail once; a completion that was spooled has left its event elsewhere.
+
+        Who could not learn whether his completion was stored, with its event, writes down what his caller was told, under
+        the same id: that takes a broken network or disk, and a process that lives on.
+        """
         events = self._events.get(key_of(order.name), [])
         ended = [event for event in events if row.event_id and event.id == row.event_id]
         fresh = [event for event in events if event.kind == "run" and event.success and not event.replayed]
         clean = [event for event in fresh if not event.degraded]
-        if (row.event_id and len(ended) != 1) or len(clean) > 1:
+        lives_on = any(not what.startswith(("Kill", "Stop")) for what in order.struck)
+        named = not row.event_id or len(ended) == 1 or (bool(ended) and lives_on)
+        if not named or len(clean) > 1:
             told = [(event.id, event.kind, event.status, event.degraded) for event in events]
             return [f"its row names the event {row.event_id or 'none'}, its trail is {told}"]
         return []

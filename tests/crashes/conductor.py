@@ -9,15 +9,11 @@ from __future__ import annotations
 import contextlib
 import heapq
 import json
-import os
 import random
 import selectors
-import signal
-import socket
 import time
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from itertools import count
 from typing import Any, NamedTuple
 
@@ -25,6 +21,7 @@ from botguard.errors import StoreUnavailable
 from botguard.ports.idempotency import RowState
 from botguard.testing.proxy import FaultProxy
 from crashes.books import Answer, Books, Broken, Order
+from crashes.crew import Bot, Delivery
 from crashes.faults import Fault, Kill
 from crashes.nursery import Nursery
 from crashes.places import Outside, Where
@@ -64,50 +61,6 @@ class Plan(NamedTuple):
     must_see: tuple[str, ...] = ()
     storm: float = 60.0
     drain: float = 20.0
-
-
-@dataclass
-class Delivery:
-    """One update on its way through one bot."""
-
-    order: Order
-    began: float
-    fault: Fault | None = None
-    strikes_at: str = ""
-    delay: float = 0.0
-    at: str = "sent"
-    fence: int = 0
-
-
-@dataclass
-class Bot:
-    """A process, as the conductor sees it."""
-
-    pid: int
-    line: socket.socket
-    proxy: FaultProxy | None
-    ready: bool = False
-    delivery: Delivery | None = None
-    backends: list[int] = field(default_factory=list)
-    heard: bytes = b""
-    #: Its files may not grow at present.
-    limited: bool = False
-    #: What it had in its hands when it was killed.
-    doomed: Delivery | None = None
-
-    @property
-    def is_free(self) -> bool:
-        return self.ready and self.delivery is None and self.doomed is None
-
-    def wake(self) -> None:
-        """It goes on, if it was not killed while it slept."""
-        if self.doomed is None:
-            os.kill(self.pid, signal.SIGCONT)
-
-    def heal(self) -> None:
-        """Its network is sound again; of a dead bot there is none left."""
-        if self.proxy is not None and self.doomed is None:
-            self.proxy.heal()
 
 
 class Conductor:
@@ -174,6 +127,9 @@ class Conductor:
     def _is_idle(self) -> bool:
         return all(bot.is_free for bot in self._bots.values())
 
+    def _is_over(self) -> bool:
+        return self._is_idle() and all(order.settled for order in self.orders.values())
+
     def _work_until(self, reached: Callable[[], bool], patience: float) -> None:
         end = time.monotonic() + patience
         while not reached() and time.monotonic() < end:
@@ -191,8 +147,7 @@ class Conductor:
     def _finish_the_rest(self) -> None:
         """Every order is delivered until it has an end."""
         self.shop.guard.apply_spool()
-        over = lambda: self._is_idle() and all(order.settled for order in self.orders.values())  # noqa: E731
-        self._work_until(over, self._plan.drain)
+        self._work_until(self._is_over, self._plan.drain)
         self.shop.guard.apply_spool()
 
     # ── bots ─────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -282,8 +237,8 @@ class Conductor:
     def _deliver(self, bot: Bot, order: Order) -> None:
         self.seen["deliveries"] += 1
         bot.delivery = delivery = Delivery(order, time.monotonic())
-        if self._trouble or bot.limited:
-            order.struck.append(self._trouble or "file limit")
+        if self._trouble or bot.trouble:
+            order.struck.append(self._trouble or bot.trouble)
         pace = [self.chance.uniform(0.0, PAUSE) for _ in range(2)]
         if self._storming and self.chance.random() < 0.8 and self._may_strike(order):
             delivery.fault = self.chance.choice(self._plan.faults)
@@ -319,13 +274,12 @@ class Conductor:
             self.seen["hits"] += 1
 
     def _count_hit(self, delivery: Delivery) -> None:
-        """Was the claim still held when the process came to its end? Only the row knows."""
+        """Did this very run still hold its claim when its process came to its end? Only the row knows."""
         try:
             row = self.shop.storage.idempotency.peek(key_of(delivery.order.name))
         except StoreUnavailable:  # somebody sleeps with the lock of the whole file
             row = None
-        ours = row is not None and delivery.fence in (0, row.fence)
-        if row is not None and ours and row.state is RowState.CLAIMED and row.lease_left > 0:
+        if row is not None and row.fence == delivery.fence and row.state is RowState.CLAIMED and row.lease_left > 0:
             self.seen["hits"] += 1
             self.seen[f"claims left {'after' if delivery.at == 'did' else 'before'} the effect"] += 1
         else:

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Protocol
 from crashes.nursery import kill
 
 if TYPE_CHECKING:
-    from crashes.conductor import Bot, Conductor
+    from crashes.conductor import Conductor
+    from crashes.crew import Bot
 
 #: A stopped or stalled bot wakes when its lease is over for half of it again.
 OVERSLEPT = 1.5
@@ -83,6 +84,7 @@ class Down:
     def strike(self, bot: Bot, conductor: Conductor) -> None:
         assert bot.proxy is not None
         bot.proxy.down()
+        bot.trouble = "Down"
         conductor.later(conductor.chance.uniform(0.02, 0.4) * conductor.lease, bot.heal)
 
 
@@ -94,6 +96,7 @@ class LoseAnswers:
     def strike(self, bot: Bot, conductor: Conductor) -> None:
         assert bot.proxy is not None
         bot.proxy.lose_answers()
+        bot.trouble = "LoseAnswers"
         conductor.later(conductor.chance.uniform(0.02, 0.2) * conductor.lease, bot.heal)
 
 
@@ -105,7 +108,17 @@ class Stall:
     def strike(self, bot: Bot, conductor: Conductor) -> None:
         assert bot.proxy is not None
         bot.proxy.stall()
+        bot.trouble = "Stall"
         conductor.later(OVERSLEPT * conductor.lease, bot.heal)
+
+
+def fill(ballast: Path) -> None:
+    """Leave no byte on the disk of this file."""
+    with contextlib.suppress(OSError), ballast.open("ab", buffering=0) as file:
+        for size in (1 << 20, 1 << 12, 1):
+            with contextlib.suppress(OSError):
+                while file.write(b"\0" * size):
+                    pass
 
 
 class FullDisk:
@@ -121,12 +134,8 @@ class FullDisk:
         self._ballast = ballast
 
     def strike(self, bot: Bot, conductor: Conductor) -> None:
-        with contextlib.suppress(OSError), self._ballast.open("ab", buffering=0) as file:
-            for size in (1 << 20, 1 << 12, 1):
-                with contextlib.suppress(OSError):
-                    while file.write(b"\0" * size):
-                        pass
-        conductor.trouble("full disk")
+        fill(self._ballast)
+        conductor.trouble("FullDisk")
         conductor.later(conductor.chance.uniform(0.1, 0.5) * conductor.lease, lambda: self._end(conductor))
 
     def _end(self, conductor: Conductor) -> None:
@@ -142,10 +151,10 @@ class FileLimit:
     def strike(self, bot: Bot, conductor: Conductor) -> None:
         _, most = resource.prlimit(bot.pid, resource.RLIMIT_FSIZE)
         resource.prlimit(bot.pid, resource.RLIMIT_FSIZE, (LIMIT, most))
-        bot.limited = True
+        bot.trouble = "FileLimit"
         conductor.later(conductor.chance.uniform(0.1, 0.5) * conductor.lease, lambda: self._end(bot, most))
 
     def _end(self, bot: Bot, most: int) -> None:
-        bot.limited = False
+        bot.trouble = ""
         if bot.doomed is None:
             resource.prlimit(bot.pid, resource.RLIMIT_FSIZE, (most, most))

@@ -37,7 +37,7 @@ def storm(nursery: Nursery, where: Where, plan: Plan, seed: int | None = None) -
         seen = conductor.run()
     except Broken as error:
         raise Broken(f"{error} | reproduce: {reproduce(seed)}") from None
-    print(f"{where.server}, seed {seed}: {conductor.summary()}")  # noqa: T201 - shown by pytest -s
+    print(f"{where.server} by {where.store}, seed {seed}: {conductor.summary()}")  # noqa: T201 - shown by pytest -s
     return seen
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,14 +10,13 @@ from pathlib import Path
 import pytest
 
 from crashes.conductor import Plan
-from crashes.faults import FileLimit, FullDisk
+from crashes.faults import FileLimit, FullDisk, fill
 from crashes.nursery import Nursery
-from crashes.places import a_place
+from crashes.places import Outside, Where, a_place
+from crashes.shop import Shop
 from crashes.storms import storm
 
 PLACES = ("sqlite", "sqlite-sqlalchemy")
-#: A completion that finds no room is spooled, on another disk, and written down later.
-MUST_SEE = ("unavailable", "completion_lost")
 
 
 @pytest.fixture
@@ -33,13 +33,48 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", str(disk)], check=True)
 
 
+def on_that_disk(where: Where, small_disk: Path) -> Where:
+    """Its database there; the world outside and the spool are elsewhere."""
+    return where._replace(url=where.url.replace(where.folder, str(small_disk)))
+
+
 @pytest.mark.parametrize("place", PLACES)
 def test_no_room_on_the_disk(nursery: Nursery, tmp_path: Path, small_disk: Path, place: str) -> None:
     with a_place(place, tmp_path) as where:
-        there = where._replace(url=where.url.replace(str(tmp_path), str(small_disk)))
-        storm(nursery, there, Plan((FullDisk(small_disk / "ballast"),), 8, lease=0.5, must_see=MUST_SEE))
+        plan = Plan((FullDisk(small_disk / "ballast"),), 8, lease=0.5, must_see=("unavailable",))
+        storm(nursery, on_that_disk(where, small_disk), plan)
 
 
+@pytest.mark.parametrize("place", PLACES)
+def test_a_completion_that_finds_no_room_is_spooled_and_written_later(
+    tmp_path: Path, small_disk: Path, place: str
+) -> None:
+    with a_place(place, tmp_path) as given:
+        where = on_that_disk(given, small_disk)
+        outside, ballast = Outside(where), small_disk / "ballast"
+
+        def tell(at: str, *about: object) -> None:
+            if at == "did":
+                fill(ballast)
+
+        shop = Shop(where, 60.0, tell)
+        try:
+            first = shop.deliver("external-1")
+            assert (first.ok, first.degraded, "completion_lost" in first.reasons) == (True, True, True)
+            assert shop.guard.apply_spool() == 0, "there is no room yet"
+            assert shop.deliver("external-2").status == "unavailable"
+            ballast.unlink()
+            assert shop.deliver("external-1").status == "in_flight"
+            assert shop.guard.apply_spool() == 1
+            again = shop.deliver("external-1")
+            assert (again.replayed, again.value) == (True, first.value)
+            assert shop.world.effects() == {"external-1": [first.value]}
+        finally:
+            shop.close()
+            outside.close()
+
+
+@pytest.mark.skipif(not hasattr(resource, "prlimit"), reason="a limit is set from outside on Linux only")
 @pytest.mark.parametrize("place", PLACES)
 def test_files_that_may_not_grow(nursery: Nursery, tmp_path: Path, place: str) -> None:
     with a_place(place, tmp_path) as where:
