@@ -358,6 +358,13 @@ def test_hypothesis_missing_is_a_skip_that_says_so(shop: pytest.Pytester) -> Non
     shop.makeconftest("import sys\nsys.modules['hypothesis'] = None\n")
     # A process of its own: in this one the module may have been imported already.
     result = shop.runpytest_subprocess(
-        "--pyargs", "botguard.testing", "--botguard-store=shop:claims", "-k", "histories", "-rs", "-p", "no:hypothesispytest"
+        "--pyargs",
+        "botguard.testing",
+        "--botguard-store=shop:claims",
+        "-k",
+        "histories",
+        "-rs",
+        "-p",
+        "no:hypothesispytest",
     )
     result.stdout.fnmatch_lines(["SKIPPED*hypothesis is missing; pip install 'botguard[[]testing[]]'*"])

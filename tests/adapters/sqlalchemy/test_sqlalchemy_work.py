@@ -141,7 +141,9 @@ def test_an_error_of_the_flush_is_the_handlers_error(shop: Shop) -> None:
     assert shop.names() == ["taken"]
     assert shop.rows.idempotency.peek is not None
     with shop.around.connect() as connection:
-        assert connection.exec_driver_sql(f"SELECT count(*) FROM {PREFIX}claims WHERE claim_id <> ''").scalar() == 0, "the key is free"
+        assert connection.exec_driver_sql(f"SELECT count(*) FROM {PREFIX}claims WHERE claim_id <> ''").scalar() == 0, (
+            "the key is free"
+        )
 
 
 def _order(shop: Shop, name: str) -> Any:
