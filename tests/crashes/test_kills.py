@@ -46,5 +46,5 @@ def test_killed_a_thousand_times_soak(nursery: Nursery, tmp_path: Path, place: s
 @pytest.mark.parametrize("number", range(5))
 @pytest.mark.parametrize("place", PLACES)
 def test_killed_and_stopped_soak(nursery: Nursery, tmp_path: Path, place: str, number: int) -> None:
-    plan = Plan((Kill(), Stop()), 60, must_see=("lease_lost",), storm=600.0, bots=8)
+    plan = Plan((Kill(), Stop()), 60, must_see=KILLED, storm=600.0, bots=8)
     storm_on(nursery, place, tmp_path, plan, chosen_seed() + number)

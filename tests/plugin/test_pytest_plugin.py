@@ -218,7 +218,9 @@ STORES = """
 
 
 @pytest.fixture
-def shop(host: pytest.Pytester) -> pytest.Pytester:
+def shop(host: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytest.Pytester:
+    for name in [name for name in sys.modules if name.partition(".")[0] == "shop"]:
+        monkeypatch.delitem(sys.modules, name)  # another test's host may bear the same name
     host.makepyfile(shop=STORES)
     return host
 
