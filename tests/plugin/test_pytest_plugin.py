@@ -105,7 +105,7 @@ def test_each_test_has_a_guard_without_rows_and_its_clock(host: pytest.Pytester,
 
 def test_the_option_decides_what_the_rows_are_kept_in(host: pytest.Pytester) -> None:
     host.makepyfile(
-        shop="""
+        kit_shop="""
         from botguard.adapters.memory import MemoryStorage
 
         class ShopStorage(MemoryStorage):
@@ -118,7 +118,7 @@ def test_the_option_decides_what_the_rows_are_kept_in(host: pytest.Pytester) -> 
             return ShopStorage(clock=clock)
         """,
         test_bot="""
-        from shop import ShopStorage
+        from kit_shop import ShopStorage
         from bot import book
 
         def test_one(guard, botguard_storage):
@@ -129,9 +129,9 @@ def test_the_option_decides_what_the_rows_are_kept_in(host: pytest.Pytester) -> 
             assert len(ShopStorage.closed) == 1
         """,
     )
-    result = host.runpytest_inprocess("--botguard-storage=shop:make_storage")
+    result = host.runpytest_inprocess("--botguard-storage=kit_shop:make_storage")
     result.assert_outcomes(passed=2)
-    result.stdout.fnmatch_lines(["botguard: fixtures on shop:make_storage"])
+    result.stdout.fnmatch_lines(["botguard: fixtures on kit_shop:make_storage"])
 
 
 def test_a_file_that_was_there_stays_as_it_is(tmp_path: Path) -> None:
@@ -218,15 +218,13 @@ STORES = """
 
 
 @pytest.fixture
-def shop(host: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytest.Pytester:
-    for name in [name for name in sys.modules if name.partition(".")[0] == "shop"]:
-        monkeypatch.delitem(sys.modules, name)  # another test's host may bear the same name
-    host.makepyfile(shop=STORES)
+def shop(host: pytest.Pytester) -> pytest.Pytester:
+    host.makepyfile(kit_shop=STORES)
     return host
 
 
 def conformance(shop: pytest.Pytester, target: str, *more: str) -> pytest.RunResult:
-    return shop.runpytest_inprocess("--pyargs", "botguard.testing", f"--botguard-store=shop:{target}", *more)
+    return shop.runpytest_inprocess("--pyargs", "botguard.testing", f"--botguard-store=kit_shop:{target}", *more)
 
 
 def test_a_storage_is_held_to_every_port_it_has_without_a_file_of_the_hosts(shop: pytest.Pytester) -> None:
@@ -242,7 +240,7 @@ def test_a_storage_is_held_to_every_port_it_has_without_a_file_of_the_hosts(shop
     assert "TestLimits" not in shown, "this storage has no limits"
     result.stdout.fnmatch_lines(
         [
-            "botguard: conformance of shop:storage",
+            "botguard: conformance of kit_shop:storage",
             "*botguard conformance*",
             "IDEM-01   held      at most one owner of a key at any time *",
         ]
@@ -310,7 +308,7 @@ def test_in_a_file_of_the_hosts_it_takes_three_lines(shop: pytest.Pytester) -> N
     shop.makepyfile(
         test_store="""
         from botguard.testing import suites_for
-        from shop import storage
+        from kit_shop import storage
 
         globals().update(suites_for(storage, threads=4, examples=30))
         """
@@ -362,7 +360,7 @@ def test_hypothesis_missing_is_a_skip_that_says_so(shop: pytest.Pytester) -> Non
     result = shop.runpytest_subprocess(
         "--pyargs",
         "botguard.testing",
-        "--botguard-store=shop:claims",
+        "--botguard-store=kit_shop:claims",
         "-k",
         "histories",
         "-rs",
