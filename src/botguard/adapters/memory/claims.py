@@ -159,10 +159,10 @@ class MemoryClaims:
         """See the port."""
         now = self._time()
         with self._lock:
-            # A list first: claims of absent keys come in without the lock, and would disturb an iteration.
+            # A copy first: claims of absent keys come in without the lock, and would disturb an iteration.
             over = (
                 (key, row)
-                for key, row in list(self._rows.items())
+                for key, row in self._rows.copy().items()
                 if row[_UNTIL] <= now and row[_STATE] in ("done", "failed")
             )
             gone = list(islice(over, limit))

@@ -106,7 +106,7 @@ class Racing(ClaimWords):
         def actor(n: int) -> Any:
             async def run() -> int:
                 owned = 0
-                for turn in range(2000):
+                for turn in range(10_000):
                     if owned == 10:
                         break
                     claim_id = f"actor-{n}-{turn}"
